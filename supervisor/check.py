@@ -1,0 +1,194 @@
+"""`supervisor check`: what is here and whether the job could run, before anything is spent."""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from supervisor import __version__, device, storage, work
+from supervisor.device import Device
+from supervisor.failures import SUCCESS, DiskTrouble, Failure
+from supervisor.job import JobSpec
+from supervisor.model.runner import Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing looked at: what was found, or the failure that a job would end with."""
+
+    name: str
+    found: str
+    facts: dict[str, Any]
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """All findings, in the order in which a job would meet them."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """The first failure's code."""
+        return next((f.failure.code for f in self.findings if f.failure), SUCCESS)
+
+    def as_dict(self) -> dict[str, Any]:
+        checks = {}
+        for finding in self.findings:
+            failure = finding.failure
+            checks[finding.name] = {"ok": failure is None, "found": finding.found, **finding.facts} | (
+                {"code": failure.code, "message": failure.message, "hint": failure.hint} if failure else {}
+            )
+        return {
+            "ok": self.exit_code == SUCCESS,
+            "exit_code": self.exit_code,
+            "supervisor": __version__,
+            "checks": checks,
+        }
+
+    def as_text(self) -> str:
+        width = max(len(f.name) for f in self.findings)
+        lines = []
+        for finding in self.findings:
+            mark = "FAIL" if finding.failure else "ok"
+            lines.append(f"{mark:<5}{finding.name:<{width}}  {finding.found}")
+            lines += [f"{'':<{width + 7}}{line}" for line in finding.facts.get("lines", ())]
+            if finding.failure:
+                lines.append(
+                    f"{'':<{width + 7}}to do: {finding.failure.hint} (a job would exit {finding.failure.code})"
+                )
+        return "\n".join(lines)
+
+
+def run(spec: JobSpec) -> Report:
+    """Looks at everything that a job needs; looks on where something is missing."""
+    findings = [
+        _looked("device", lambda: _device(spec)),
+        *_model(spec),
+        _looked("disk", _disk),
+    ]
+    if spec.input or spec.event or spec.manifest:
+        findings.append(_looked("input", lambda: _input(spec)))
+    if spec.output:
+        findings.append(_looked("output", lambda: _output(spec)))
+    return Report(findings=tuple(findings))
+
+
+def _looked(name: str, look: Callable[[], tuple[str, dict[str, Any]]]) -> Finding:
+    try:
+        found, facts = look()
+    except Failure as failure:
+        return Finding(name=name, found=failure.message, facts={}, failure=failure)
+    return Finding(name=name, found=found, facts=facts)
+
+
+def _device(spec: JobSpec) -> tuple[str, dict[str, Any]]:
+    found = device.find(spec.device, spec.guest_environment)
+    if found.kind == "cpu":
+        why = f": {found.note}" if found.note else f": JOB_DEVICE is {spec.device}" if spec.device == "cpu" else ""
+        return f"CPU{why}", found.as_dict()
+    gpus = ", ".join(f"{gpu.name} ({gpu.memory / 2**30:.1f} GiB)" for gpu in found.gpus)
+    return f"CUDA: {gpus}; driver for CUDA {found.driver}", found.as_dict()
+
+
+def _model(spec: JobSpec) -> list[Finding]:
+    """The module and its arguments, then the runner; nothing of the second without the first."""
+    log: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="supervisor-") as folder:
+        model: Model | None = None
+
+        def module() -> tuple[str, dict[str, Any]]:
+            nonlocal model
+            model = Model(spec, Device(kind="cpu"), Path(folder, "tmp"), log.append)
+            model.start()
+            described = model.prepare()
+            found = (
+                f"{described.name} {described.version or ''} on DEEPaaS {described.deepaas}, "
+                f"Python {described.python} ({model.installation.python})"
+            )
+            arguments = [{"name": f.name, "type": f.type, "file": f.file, "required": f.required, "default": f.default,
+                          "choices": list(f.choices), "help": f.help} for f in described.fields]  # fmt: skip
+            return found, {
+                "name": described.name,
+                "version": described.version,
+                "deepaas": described.deepaas,
+                "python": described.python,
+                "interpreter": str(model.installation.python),
+                "programs": list(model.installation.programs),
+                "arguments": arguments,
+                "lines": [f.summary + (f": {f.help}" if f.help else "") for f in described.fields],
+            }
+
+        def arguments() -> tuple[str, dict[str, Any]]:
+            assert model is not None  # noqa: S101
+            known = model.fit(spec.predict_args, spec.input_field)
+            given = ", ".join(f"{name}={value!r}" for name, value in known.items())
+            return f"the file goes to {model.field.name}" + (f"; {given}" if given else ""), {"field": model.field.name}
+
+        def runner() -> tuple[str, dict[str, Any]]:
+            assert model is not None  # noqa: S101
+            names = _file_names(spec)
+            choice = model.choose(model.module.require_known(spec.predict_args, model.field), names)
+            return f"{choice.runner}: {choice.why}", {"name": choice.runner, "why": choice.why}
+
+        findings = []
+        try:
+            for name, look in (("module", module), ("arguments", arguments), ("runner", runner)):
+                finding = _looked(name, look)
+                if finding.failure and name == "module" and log:
+                    finding = Finding(
+                        name=name, found=finding.found, facts={"lines": log[-10:]}, failure=finding.failure
+                    )
+                findings.append(finding)
+                if finding.failure:
+                    break
+        finally:
+            if model:
+                model.end()
+    return findings
+
+
+def _file_names(spec: JobSpec) -> list[str]:
+    try:
+        return [item.file_name for item in work.plan(spec).items] or ["input.json"]
+    except Failure:
+        return ["input.json"]
+
+
+def _disk() -> tuple[str, dict[str, Any]]:
+    try:
+        with tempfile.NamedTemporaryFile(prefix="supervisor-") as file:
+            usage = shutil.disk_usage(file.name)
+            place = str(Path(file.name).parent)
+    except OSError as error:
+        raise DiskTrouble(f"no temporary file can be written: {error}", "give the container a writable /tmp") from None
+    return f"{usage.free / 2**30:.1f} GiB free in {place}", {
+        "place": place,
+        "free": usage.free,
+        "total": usage.total,
+    }
+
+
+def _input(spec: JobSpec) -> tuple[str, dict[str, Any]]:
+    plan = work.plan(spec)
+    for item in plan.items:
+        try:
+            found = storage.of(item.uri).stat(item.uri, item.version)
+        except storage.StorageError as error:
+            raise storage.on_input(error) from None
+    if len(plan.items) == 1:
+        size = "of unknown size" if found.size is None else f"of {found.size:,} bytes"
+        return f"{plan.items[0].shown} {size}", {"uri": plan.items[0].shown, "bytes": found.size}
+    return f"{len(plan.items)} inputs, all there", {"count": len(plan.items)}
+
+
+def _output(spec: JobSpec) -> tuple[str, dict[str, Any]]:
+    assert spec.output is not None  # noqa: S101
+    try:
+        storage.of(spec.output).probe(spec.output)
+    except storage.StorageError as error:
+        raise storage.on_output(error) from None
+    return f"{spec.output} can be written", {"uri": spec.output}

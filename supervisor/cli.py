@@ -1,0 +1,184 @@
+"""The command line: run a job, check that one could run, say the version."""
+
+import argparse
+import difflib
+import json
+import os
+import platform
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+from supervisor import __version__, guard, job, work
+from supervisor.failures import SUCCESS, TABLE, BadUsage, Failure
+from supervisor.job import VARIABLES, JobSpec, Variable
+
+_COMMANDS = {
+    "run": "run the job that the environment and the flags describe (the default)",
+    "check": "say what is here and whether the job could run, before anything is spent",
+    "version": "say the version",
+}
+_ABOUT = """\
+Runs DEEPaaS predictions unattended: downloads each input, runs the image's module on it, uploads the answer as
+JSON, reports status, and exits with a code that a scheduler can act on.
+"""
+_EXAMPLES = """\
+examples:
+  supervisor run --input recording.wav --output results
+  supervisor run --input s3://bucket/a.wav --output s3://bucket/results/ --predict-args '{"threshold": 0.6}'
+  JOB_INPUT=s3://bucket/a.wav JOB_OUTPUT=s3://bucket/results/ supervisor run
+  supervisor check --json
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The `supervisor` command; returns the exit code."""
+    guard.close_to_the_guest()
+    try:
+        arguments = _parse(sys.argv[1:] if argv is None else list(argv))
+        match arguments.command:
+            case "version":
+                return _version(arguments.json)
+            case "check":
+                return _check(arguments)
+            case _:
+                return _run(arguments)
+    except Failure as failure:
+        return _told(failure)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return SUCCESS
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from supervisor import pipeline
+    from supervisor.status import sinks
+
+    environ = job.environment()
+    reporter = sinks.for_stdout()
+    try:
+        spec = job.read(environ, vars(arguments))
+        spec.require_complete()
+        if arguments.dry_run:
+            return _dry_run(spec)
+    except BadUsage as failure:
+        if not arguments.dry_run:
+            pipeline.refuse(job.salvage(environ, vars(arguments)), failure, reporter)
+        return _told(failure)
+    guard.adopt_orphans()
+    guard.stop_on_signals()
+    record = pipeline.run(spec, reporter)
+    return SUCCESS if record.failure is None else _told(record.failure)
+
+
+def _dry_run(spec: JobSpec) -> int:
+    """What the job would do, item by item; nothing is read, run or written."""
+    plan = work.plan(spec)
+    for item in plan.items:
+        print(f"{item.shown} -> {item.result_uri()}")
+    for placeholder in plan.placeholders:
+        print(f"{placeholder} (a folder's placeholder: left out)")
+    print(f"{len(plan.items)} to do; status in {spec.status_uri}")
+    return SUCCESS
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from supervisor import check
+
+    guard.adopt_orphans()
+    report = check.run(job.read(job.environment(), vars(arguments)))
+    print(json.dumps(report.as_dict(), indent=2) if arguments.json else report.as_text())
+    return report.exit_code
+
+
+def _version(as_json: bool) -> int:
+    import boto3
+
+    versions = {"supervisor": __version__, "python": platform.python_version(), "boto3": boto3.__version__}
+    if as_json:
+        print(json.dumps(versions))
+    else:
+        print(f"supervisor {__version__} (Python {versions['python']}, boto3 {versions['boto3']})")
+    return SUCCESS
+
+
+def _told(failure: Failure) -> int:
+    from supervisor.status.sinks import error_line
+
+    print(error_line(failure), file=sys.stderr, flush=True)
+    return failure.code
+
+
+class _Parser(argparse.ArgumentParser):
+    """Bad usage is exit 64 in one line, with a guess at what was meant."""
+
+    def error(self, message: str) -> NoReturn:
+        known = [flag for action in self._actions for flag in action.option_strings]
+        wrong = re.search(r"unrecognized arguments: (--[^\s=]+)", message)
+        close = difflib.get_close_matches(wrong[1], known, n=1) if wrong else []
+        guess = f": did you mean {close[0]}?" if close else ""
+        raise BadUsage(message + guess, f"`{self.prog} --help` lists what there is")
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser = _Parser(
+        prog="supervisor",
+        description=_ABOUT,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"supervisor {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="command")
+    for name, help_text in _COMMANDS.items():
+        command = commands.add_parser(
+            name,
+            help=help_text,
+            description=help_text[0].upper() + help_text[1:] + ".",
+            epilog=_exit_codes() if name == "run" else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        if name != "version":
+            for variable in VARIABLES:
+                _add_flag(command, variable)
+        if name == "run":
+            command.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+        else:
+            command.add_argument("--json", action="store_true", help="for machines")
+    if argv and argv[0] not in _COMMANDS and not argv[0].startswith("-"):
+        close = difflib.get_close_matches(argv[0], _COMMANDS, n=1)
+        guess = f": did you mean {close[0]}?" if close else ""
+        raise BadUsage(f"there is no command {argv[0]!r}{guess}", f"use one of {', '.join(_COMMANDS)}")
+    if not argv or (argv[0].startswith("-") and argv[0] not in ("-h", "--help", "--version")):
+        argv = ["run", *argv]
+    return parser.parse_args(argv)
+
+
+def _add_flag(command: argparse.ArgumentParser, variable: Variable) -> None:
+    """A flag for each variable, but for secrets: every process can read a command line."""
+    if variable.secret:
+        return
+    facts = [variable.meaning]
+    if variable.choices:
+        facts.append(f"({'|'.join(variable.choices)}; default {variable.default})")
+    elif variable.default:
+        facts.append(f"(default {variable.default})")
+    command.add_argument(
+        variable.flag,
+        dest=variable.dest,
+        metavar=("|".join(variable.choices) and "WORD") or variable.metavar,
+        help=" ".join(facts).replace("%", "%%") + f" [{variable.name}]",
+    )
+
+
+def _exit_codes() -> str:
+    rows: Mapping[int, str] = {SUCCESS: "every item done or already up to date"} | {f.code: f.meaning for f in TABLE}
+    return "exit codes:\n" + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in rows.items())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

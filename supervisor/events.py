@@ -1,0 +1,144 @@
+"""The shapes in which an S3 event arrives, read into the objects that were created.
+
+Understood, each alone or in a list, and nested as AWS nests them: an S3 notification, EventBridge's
+"Object Created", either one in an SQS message (as Lambda hands it over or as ReceiveMessage returns it), in
+an SNS message, or in an SNS message in an SQS message. Source: the S3 user guide's "Event message structure"
+and "Using EventBridge", and the SNS and SQS message formats.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote, unquote_plus
+
+from supervisor.failures import BadUsage
+
+# SNS inside SQS inside a list is 4; anything much deeper is not an event.
+_DEEPEST = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreatedObject:
+    """An object that an event says was created. `key` is the plain key, decoded."""
+
+    bucket: str
+    key: str
+    version: str | None = None
+
+    @property
+    def is_placeholder(self) -> bool:
+        """The zero-byte object that consoles make for a "folder": nothing to predict on."""
+        return self.key.endswith("/")
+
+
+def parse(text: str) -> tuple[CreatedObject, ...]:
+    """The created objects of one JOB_EVENT, in the event's order, each named once.
+
+    Raises BadUsage where the text is not an event, or an event that creates nothing.
+    """
+    objects: dict[CreatedObject, None] = {}
+    ignored: list[str] = []
+    for found in _walk(_json(text, "JOB_EVENT"), 0):
+        match found:
+            case CreatedObject():
+                objects[found] = None
+            case str():
+                ignored.append(found)
+    if objects:
+        return tuple(objects)
+    if ignored:
+        raise BadUsage(
+            f"JOB_EVENT creates no object: it says {', '.join(dict.fromkeys(ignored))}",
+            "start jobs on ObjectCreated events only",
+        )
+    raise BadUsage(
+        "JOB_EVENT holds no record",
+        "pass the S3 notification or the EventBridge event whole, also when SQS or SNS wraps it",
+    )
+
+
+def _json(text: str, what: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise BadUsage(f"{what} is not JSON: {error}", "pass the event as it arrived") from None
+    except RecursionError:
+        raise BadUsage(f"{what} is nested too deeply to be an S3 event") from None
+
+
+def _walk(event: object, depth: int) -> Iterator[CreatedObject | str]:
+    """Yields the created objects, and the names of events that create none."""
+    if depth > _DEEPEST:
+        raise BadUsage("JOB_EVENT is nested too deeply to be an S3 event")
+    if isinstance(event, list):
+        for one in event:
+            yield from _walk(one, depth + 1)
+        return
+    if not isinstance(event, dict):
+        raise BadUsage(f"JOB_EVENT is a JSON {type(event).__name__}, not an event")
+    if event.get("Event") == "s3:TestEvent":
+        yield "s3:TestEvent"
+    elif "detail-type" in event and "detail" in event:
+        yield _from_eventbridge(event)
+    elif isinstance(event.get("s3"), dict):
+        yield _from_notification(event)
+    elif (wrapped := _unwrap(event)) is not None:
+        yield from _walk(wrapped, depth + 1)
+    else:
+        raise BadUsage(
+            f"JOB_EVENT is not an S3 event: it has the members {_some_names(event)}",
+            "pass an S3 notification (Records) or an EventBridge event (detail)",
+        )
+
+
+def _unwrap(event: Mapping[str, Any]) -> Any:
+    """What an envelope carries: a list of records or messages, or the JSON text in a message."""
+    for member in ("Records", "Messages"):
+        if isinstance(event.get(member), list):
+            return event[member]
+    sns = event.get("Sns")
+    if isinstance(sns, dict):
+        return sns
+    for member in ("body", "Body", "Message"):
+        if isinstance(event.get(member), str):
+            return _json(event[member], f"the {member} in JOB_EVENT")
+    return None
+
+
+def _from_notification(record: Mapping[str, Any]) -> CreatedObject | str:
+    name = str(record.get("eventName", "ObjectCreated"))
+    if not name.removeprefix("s3:").startswith("ObjectCreated"):
+        return name
+    # Notifications encode the key as a form does: a space is "+", a plus sign "%2B".
+    return _created(record["s3"], lambda key: unquote_plus(key, errors="strict"), "versionId")
+
+
+def _from_eventbridge(event: Mapping[str, Any]) -> CreatedObject | str:
+    name = str(event["detail-type"])
+    if name != "Object Created":
+        return name
+    if not isinstance(event["detail"], dict):
+        raise BadUsage("JOB_EVENT's detail is not an object")
+    # EventBridge carries the key as it is: "+" and "%" are themselves.
+    return _created(event["detail"], lambda key: key, "version-id")
+
+
+def _created(where: Mapping[str, Any], decode: Callable[[str], str], version_member: str) -> CreatedObject:
+    bucket, entry = where.get("bucket"), where.get("object")
+    name = bucket.get("name") if isinstance(bucket, dict) else None
+    key = entry.get("key") if isinstance(entry, dict) else None
+    if not (isinstance(name, str) and name and isinstance(key, str) and key):
+        raise BadUsage("a record in JOB_EVENT lacks bucket.name or object.key")
+    try:
+        key = decode(key)
+        key.encode()
+    except UnicodeError:
+        raise BadUsage(f"the key {unquote(key)!r} in JOB_EVENT is not UTF-8") from None
+    version = entry.get(version_member) if isinstance(entry, dict) else None
+    return CreatedObject(bucket=name, key=key, version=version if isinstance(version, str) and version else None)
+
+
+def _some_names(event: Mapping[str, Any]) -> str:
+    names = ", ".join(sorted(map(str, event))[:5])
+    return names or "(none)"

@@ -1,0 +1,191 @@
+"""Every way a job can end badly, side by side; the one table that the exit code, the status, the docs
+and Batch's retryStrategy are read from.
+
+Failure
+├── BadUsage            64  the job's environment or the command line
+├── ItemFailed          65  bad input, or the module answered with an error
+├── InputMissing        66  no such object
+├── DeviceMissing       69  CUDA asked for and absent
+├── Bug                 70  ours
+├── OutputUnwritable    73  no bucket, denied, not a folder
+├── DiskTrouble         74  full, or an I/O error
+├── PassingTrouble      75  S3 5xx, throttling, unreachable, Spot notice: the only one worth a retry
+├── InputDenied         77  credentials or policy
+├── ImageUnfit          78  no DEEPaaS, no module, several, a broken import
+├── PredictionTimedOut 124
+├── OutOfMemory        137  the kernel killed the model
+└── Stopped            143  SIGTERM or Ctrl-C, no Spot notice
+"""
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+__all__ = [
+    "SUCCESS",
+    "TABLE",
+    "BadUsage",
+    "Bug",
+    "DeviceMissing",
+    "DiskTrouble",
+    "Failure",
+    "ImageUnfit",
+    "InputDenied",
+    "InputMissing",
+    "ItemFailed",
+    "OutOfMemory",
+    "OutputUnwritable",
+    "PassingTrouble",
+    "PredictionTimedOut",
+    "Stopped",
+    "job_exit_code",
+]
+
+SUCCESS = 0
+
+
+class Failure(Exception):
+    """A reason why an item or a whole job failed.
+
+    message: one line, what was wrong and with which value; hint: one line, what to do about it.
+    """
+
+    code: ClassVar[int]
+    category: ClassVar[str]
+    meaning: ClassVar[str]
+    advice: ClassVar[str]
+    retry: ClassVar[bool] = False
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        self.message = " ".join(message.split())
+        self.hint = " ".join((hint or self.advice).split())
+        super().__init__(self.message)
+
+
+class BadUsage(Failure):
+    code = 64
+    category = "bad-usage"
+    meaning = "bad job environment or usage"
+    advice = "correct the job's environment or flags; `supervisor run --help` lists them"
+
+
+class ItemFailed(Failure):
+    code = 65
+    category = "item-failed"
+    meaning = "more items failed than JOB_MAX_FAILURES: bad input, or the module answered with an error"
+    advice = "look at the module's log above and at the input file"
+
+
+class InputMissing(Failure):
+    code = 66
+    category = "input-missing"
+    meaning = "input does not exist"
+    advice = "check the bucket, the key and the spelling of the URI"
+
+
+class DeviceMissing(Failure):
+    code = 69
+    category = "device-missing"
+    meaning = "device asked for is not there"
+    advice = (
+        "ask for a GPU in the job definition (resourceRequirements GPU) or with `docker run --gpus all`, check "
+        "the host's NVIDIA driver and container toolkit, or use the cpu image"
+    )
+
+
+class Bug(Failure):
+    code = 70
+    category = "bug"
+    meaning = "a bug of ours"
+    advice = "please report it with the log"
+
+
+class OutputUnwritable(Failure):
+    code = 73
+    category = "output-unwritable"
+    meaning = "output cannot be written (no bucket, denied)"
+    advice = "check that JOB_OUTPUT exists and that the job's role may write there"
+
+
+class DiskTrouble(Failure):
+    code = 74
+    category = "disk"
+    meaning = "local disk full or I/O error"
+    advice = "give the job more disk, or smaller inputs"
+
+
+class PassingTrouble(Failure):
+    code = 75
+    category = "passing"
+    meaning = "passing trouble: S3 5xx/throttled/unreachable after retries, Spot notice"
+    advice = "run the job again: what is done is kept"
+    retry = True
+
+
+class InputDenied(Failure):
+    code = 77
+    category = "input-denied"
+    meaning = "access to the input denied"
+    advice = "check the job role's policy (s3:GetObject) and the credentials"
+
+
+class ImageUnfit(Failure):
+    code = 78
+    category = "image-unfit"
+    meaning = "the image is unfit: no DEEPaaS, no module, several and none chosen, module fails to import"
+    advice = "run `supervisor check` in the image"
+
+
+class PredictionTimedOut(Failure):
+    code = 124
+    category = "timeout"
+    meaning = "prediction timed out"
+    advice = "raise JOB_PREDICT_TIMEOUT, or look at the module's log for where it hangs"
+
+
+class OutOfMemory(Failure):
+    code = 137
+    category = "memory"
+    meaning = "the model was killed for memory"
+    advice = "give the job more memory"
+
+
+class Stopped(Failure):
+    code = 143
+    category = "stopped"
+    meaning = "told to stop (SIGTERM) with no Spot notice"
+    advice = "run the job again: what is done is kept"
+
+
+TABLE: tuple[type[Failure], ...] = (
+    BadUsage,
+    ItemFailed,
+    InputMissing,
+    DeviceMissing,
+    Bug,
+    OutputUnwritable,
+    DiskTrouble,
+    PassingTrouble,
+    InputDenied,
+    ImageUnfit,
+    PredictionTimedOut,
+    OutOfMemory,
+    Stopped,
+)
+
+
+def job_exit_code(items: int, failures: Iterable[Failure], max_failures: int) -> int:
+    """The job's exit code from its items' failures.
+
+    One item: its own code. Several: 75 if any ended in passing trouble (the retry resumes), else 0 within
+    max_failures, else the code that all failures share, else 65.
+    """
+    codes = [failure.code for failure in failures]
+    if not codes:
+        return SUCCESS
+    if PassingTrouble.code in codes:
+        return PassingTrouble.code
+    if len(codes) <= max_failures:
+        return SUCCESS
+    if items == 1 or len(set(codes)) == 1:
+        return codes[0]
+    return ItemFailed.code

@@ -1,0 +1,165 @@
+"""Where objects come from and go to, behind URIs: one small interface, a file for each kind of place.
+
+To add a kind: write a class with the four methods of Storage and add its schemes to _BACKENDS.
+"""
+
+import errno
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Protocol
+
+from supervisor.failures import (
+    BadUsage,
+    DiskTrouble,
+    Failure,
+    InputDenied,
+    InputMissing,
+    OutputUnwritable,
+    PassingTrouble,
+)
+from supervisor.storage.uri import shown
+
+__all__ = [
+    "Changed",
+    "Denied",
+    "Full",
+    "Invalid",
+    "Missing",
+    "Object",
+    "Passing",
+    "Storage",
+    "StorageError",
+    "disk_error",
+    "of",
+    "on_input",
+    "on_output",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Object:
+    """What is known of one stored object before its bytes are moved. size: bytes, None where unknown."""
+
+    uri: str
+    size: int | None
+    etag: str | None = None
+    version: str | None = None
+    media_type: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+class Storage(Protocol):
+    """One kind of place. Every method raises a StorageError of the kind that fits."""
+
+    def stat(self, uri: str, version: str | None = None) -> Object:
+        """Looks at one object without moving it."""
+
+    def download(self, source: Object, target: Path) -> None:
+        """Writes the object's bytes to a new local file, whole and just as stat saw them, or raises."""
+
+    def upload(self, source: Path, uri: str, *, media_type: str, metadata: Mapping[str, str]) -> None:
+        """Makes the object appear whole, with its checksum verified, or not at all."""
+
+    def probe(self, uri: str) -> None:
+        """Raises unless an object could be written below this prefix; leaves nothing behind."""
+
+
+class StorageError(Exception):
+    """Trouble with one object, sorted by kind; the pipeline knows whether it was reading or writing."""
+
+
+class Missing(StorageError):
+    """There is no such object, bucket or folder."""
+
+
+class Denied(StorageError):
+    """The credentials, policy or permissions do not allow it."""
+
+
+class Passing(StorageError):
+    """Server errors, throttling, broken connections: gone the next time, perhaps."""
+
+
+class Full(StorageError):
+    """The local disk is full or failing."""
+
+
+class Invalid(StorageError):
+    """The URI cannot be served at all."""
+
+
+class Changed(Passing):
+    """The object was replaced while it was being read."""
+
+
+def disk_error(error: OSError, path: Path) -> StorageError:
+    """What an OSError on a local path means: missing, denied, or a disk that is full or failing."""
+    reason = f"{path}: {error.strerror or error}"
+    match error:
+        case FileNotFoundError() | NotADirectoryError() | IsADirectoryError():
+            return Missing(reason)
+        case PermissionError():
+            return Denied(reason)
+        case _ if error.errno == errno.EROFS:
+            return Denied(reason)
+        case _ if error.errno == errno.ENAMETOOLONG:
+            return Invalid(reason)
+        case _:
+            return Full(reason)
+
+
+_BACKENDS = {
+    "s3": ("supervisor.storage.s3", "S3"),
+    "file": ("supervisor.storage.local", "Local"),
+    "": ("supervisor.storage.local", "Local"),
+    "https": ("supervisor.storage.http", "Http"),
+    "http": ("supervisor.storage.http", "Http"),
+}
+
+
+def of(uri: str) -> Storage:
+    """The storage that serves a URI. Imported on first use: boto3 alone is 0.2 s of start-up."""
+    scheme, separator, _ = uri.partition("://")
+    backend = _BACKENDS.get(scheme.lower() if separator else "")
+    if backend is None:
+        raise Invalid(f"{shown(uri)}: the scheme {scheme}:// is not one of s3://, https://, file://")
+    return _instance(*backend)
+
+
+@cache
+def _instance(module: str, name: str) -> Storage:
+    storage: Storage = getattr(importlib.import_module(module), name)()
+    return storage
+
+
+def on_input(error: StorageError) -> Failure:
+    """What a storage error means where an input was being read."""
+    message = f"input {error}"
+    match error:
+        case Missing():
+            return InputMissing(message)
+        case Denied():
+            return InputDenied(message)
+        case Passing():
+            return PassingTrouble(message)
+        case Full():
+            return DiskTrouble(message)
+        case _:
+            return BadUsage(message)
+
+
+def on_output(error: StorageError) -> Failure:
+    """What a storage error means where a result or a status was being written."""
+    message = f"output {error}"
+    match error:
+        case Missing() | Denied():
+            return OutputUnwritable(message)
+        case Passing():
+            return PassingTrouble(message)
+        case Full():
+            return DiskTrouble(message)
+        case _:
+            return BadUsage(message)

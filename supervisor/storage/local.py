@@ -1,0 +1,127 @@
+"""Files and folders of this machine."""
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from supervisor.storage import Changed, Invalid, Missing, Object, StorageError, disk_error
+from supervisor.storage.uri import local_path
+
+_LONGEST_NAME = 255  # bytes, on every file system in use
+
+
+class Local:
+    """Local files. The provenance that S3 keeps as an object's metadata lies beside a result, in
+    `.<name>.provenance`."""
+
+    def stat(self, uri: str, version: str | None = None) -> Object:
+        path = _path(uri)
+        try:
+            found = path.stat()
+        except OSError as error:
+            raise _about(path, error) from error
+        if path.is_dir():
+            raise Missing(f"{path}: is a folder, not a file")
+        if not path.is_file():
+            raise Invalid(f"{path}: is not a regular file")
+        return Object(
+            uri=uri,
+            size=found.st_size,
+            etag=_etag(found),
+            metadata=_provenance(path, found.st_size),
+        )
+
+    def download(self, source: Object, target: Path) -> None:
+        """Copies the file: the model gets bytes of its own, whatever it does to them."""
+        path = _path(source.uri)
+        try:
+            with path.open("rb") as reader, target.open("xb") as writer:
+                shutil.copyfileobj(reader, writer, 1024 * 1024)
+                seen = _etag(os.fstat(reader.fileno()))
+        except OSError as error:
+            raise _about(path, error) from error
+        if seen != source.etag:
+            raise Changed(f"{path}: the file changed while it was being read")
+
+    def upload(self, source: Path, uri: str, *, media_type: str, metadata: Mapping[str, str]) -> None:
+        target = _path(uri)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _replace(target, source)
+            if metadata:
+                # After the result, so that a crash between the two can only make the item run again.
+                note = _note(target)
+                partial = note.with_name(note.name + ".partial")
+                partial.write_text(json.dumps({"size": target.stat().st_size, "metadata": dict(metadata)}))
+                partial.replace(note)
+        except OSError as error:
+            raise _about(target, error) from error
+
+    def probe(self, uri: str) -> None:
+        folder = _path(uri)
+        try:
+            while not folder.exists():
+                folder = folder.parent
+        except OSError as error:
+            raise _about(folder, error) from error
+        if not folder.is_dir():
+            raise Missing(f"{folder}: is not a folder")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise disk_error(PermissionError(13, "not writable"), folder)
+
+
+def _replace(target: Path, source: Path) -> None:
+    """Puts the bytes beside the target and renames: whole or not at all, also across file systems."""
+    partial = target.with_name(f".{secrets.token_hex(8)}.partial")
+    try:
+        with source.open("rb") as reader, partial.open("wb") as writer:
+            shutil.copyfileobj(reader, writer, 1024 * 1024)
+            writer.flush()
+            os.fsync(writer.fileno())
+        partial.replace(target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise
+
+
+def _path(uri: str) -> Path:
+    try:
+        path = local_path(uri)
+    except (ValueError, RuntimeError) as error:
+        raise Invalid(str(error)) from None
+    if "\0" in str(path):
+        raise Invalid(f"{uri!r}: holds a zero byte")
+    return path
+
+
+def _about(path: Path, error: OSError) -> StorageError:
+    return Missing(f"{path}: no such file") if isinstance(error, FileNotFoundError) else disk_error(error, path)
+
+
+def _etag(found: os.stat_result) -> str:
+    """What stands for an ETag: changes when the file is written again."""
+    return f"{found.st_size:x}-{found.st_mtime_ns:x}"
+
+
+def _note(path: Path) -> Path:
+    name = f".{path.name}.provenance"
+    if len(os.fsencode(name)) + len(".partial") > _LONGEST_NAME:
+        name = f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()}.provenance"
+    return path.with_name(name)
+
+
+def _provenance(path: Path, size: int) -> Mapping[str, str]:
+    """What upload recorded beside this file, unless the file has changed since."""
+    try:
+        note = json.loads(_note(path).read_text())
+        if note["size"] == size:
+            return {str(name): str(value) for name, value in note["metadata"].items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        pass
+    return {}
