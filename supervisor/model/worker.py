@@ -162,7 +162,7 @@ class Guest:
             elif name in arguments:
                 given[name] = field.deserialize(copy.deepcopy(arguments[name]))
             else:
-                default = default_of(field)
+                default = default_of(name, field)
                 if default is not MISSING:
                     given[name] = copy.deepcopy(default)
         return given
@@ -205,11 +205,13 @@ def find_module(wanted: Optional[str]) -> Tuple[str, str, Any]:
             "there is no module %r; installed: %s" % (name, ", ".join(sorted(declared))),
             several=True,
         )
-    models = loading.get_available_models("v2")
-    if name in models:
-        return name, declared[name][0], models[name]
-    # DEEPaaS hides why; the import itself says it.
     distribution, load = declared[name]
+    try:
+        models = loading.get_available_models("v2")
+    except Exception:  # NoMatches, where the only module fails to import: the import itself says why
+        models = {}
+    if name in models:
+        return name, distribution, models[name]
     try:
         return name, distribution, load()
     except BaseException as error:
@@ -260,9 +262,23 @@ def train_described(module: Any) -> Optional[bool]:
 # its arguments
 
 
-def default_of(field: Any) -> Any:
-    default = field.load_default if hasattr(field, "load_default") else field.missing
+def declared_default(field: Any) -> Any:
+    return field.load_default if hasattr(field, "load_default") else field.missing
+
+
+def default_of(name: str, field: Any) -> Any:
+    """What the module gets where the job says nothing; MISSING where it gets nothing."""
+    default = declared_default(field)
+    if default is MISSING and name == "accept":  # the REST API takes the first media type on offer
+        return next(iter(choices_of(field) or ()), MISSING)
     return default() if callable(default) and default is not MISSING else default
+
+
+def choices_of(field: Any) -> Any:
+    for validator in getattr(field, "validators", []):
+        if getattr(validator, "choices", None):
+            return validator.choices
+    return None
 
 
 def is_file(field: Any) -> bool:
@@ -273,11 +289,9 @@ def is_file(field: Any) -> bool:
 def describe_field(name: str, field: Any) -> Dict[str, Any]:
     from marshmallow import fields
 
-    default = default_of(field)
-    raw_default = field.load_default if hasattr(field, "load_default") else field.missing
-    choices = field.metadata.get("enum")
-    for validator in getattr(field, "validators", []):
-        choices = choices or getattr(validator, "choices", None)
+    declared = declared_default(field)
+    default = default_of(name, field)
+    choices = field.metadata.get("enum") or choices_of(field)
     return {
         "name": name,
         "type": type(field).__name__,
@@ -286,8 +300,8 @@ def describe_field(name: str, field: Any) -> Dict[str, Any]:
         "file": is_file(field),
         "data_key": getattr(field, "data_key", None),
         "required": bool(field.required),
-        "has_default": default is not MISSING,
-        "default_called": callable(raw_default) and raw_default is not MISSING,
+        "has_default": declared is not MISSING,
+        "default_called": callable(declared) and declared is not MISSING,
         "default": repr(default)[:200] if default is not MISSING else None,
         "default_type": type(default).__name__ if default is not MISSING else None,
         "default_text": default if isinstance(default, str) else None,

@@ -1,0 +1,23 @@
+"""Forgets to return anything."""
+
+from typing import Any
+
+from marshmallow import fields
+
+
+def get_metadata() -> Any:
+    return {"name": "answers_none"}
+
+
+def get_predict_args() -> Any:
+    return {
+        "files": fields.Field(required=True, metadata={"type": "file", "location": "form", "description": "A file"}),
+    }
+
+
+def get_train_args() -> Any:
+    return {}
+
+
+def predict(**kwargs: Any) -> Any:
+    return None
