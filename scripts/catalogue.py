@@ -25,11 +25,9 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from scripts.regions import NoSuchRegion, replace_region
 
 IMAGES = Path(__file__).resolve().parent.parent / "images"
 SCHEMA = IMAGES / "schema.json"
-REGION = "catalogue"
 
 Variant = Literal["cpu", "gpu"]
 VARIANTS: tuple[Variant, ...] = ("cpu", "gpu")
@@ -384,8 +382,6 @@ def _answer(options: argparse.Namespace, modules: dict[str, Module]) -> int:
     chosen = [find(name, modules) for name in options.model] or list(modules.values())
     if options.check:
         print(f"{len(modules)} modules, nothing wrong")
-    elif options.update or options.stale:
-        return _document(options.update or options.stale, markdown(chosen), write=bool(options.update))
     elif options.markdown:
         print(markdown(chosen))
     elif options.json:
@@ -396,36 +392,19 @@ def _answer(options: argparse.Namespace, modules: dict[str, Module]) -> int:
     return 0
 
 
-def _document(path: Path, body: str, *, write: bool) -> int:
-    before = path.read_text(encoding="utf-8")
-    try:
-        after = replace_region(before, REGION, body)
-    except NoSuchRegion as error:
-        print(f"{path}: {error}", file=sys.stderr)
-        return 1
-    if write:
-        path.write_text(after, encoding="utf-8")
-    elif after != before:
-        print(f"{path}: its catalogue is stale; run python -m scripts.catalogue --update {path}", file=sys.stderr)
-        return 1
-    return 0
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m scripts.catalogue",
         description="Shows the catalogue of modules that `make images MODEL=…` can build on, from images/*.yaml.",
         epilog="To add a module, write images/<module>.yaml (images/schema.json says what each key means), then"
         " --check. A module marked * cannot work as it stands; the reason is below the table."
-        " Exits 1 where a file is wrong, a document stale or a module unknown.",
+        " Exits 1 where a file is wrong or a module unknown.",
     )
     parser.add_argument("model", nargs="*", help="only these, by own name or image repository; all without")
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--markdown", action="store_true", help="the table as Markdown")
     shape.add_argument("--json", action="store_true", help="all that is known, with where it was read, as JSON")
     shape.add_argument("--check", action="store_true", help="say each fault in the files, with its file and line")
-    shape.add_argument("--update", metavar="FILE", type=Path, help=f"write the table between FILE's {REGION} marks")
-    shape.add_argument("--stale", metavar="FILE", type=Path, help="exit 1 where --update would change FILE")
     parser.add_argument("--images", metavar="FOLDER", type=Path, default=IMAGES, help="read another folder's files")
     return parser
 

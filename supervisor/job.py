@@ -277,7 +277,17 @@ def salvage(environ: Mapping[str, str], flags: Mapping[str, str | None]) -> JobS
         identity = _identity(
             {name: value for name, value in environ.items() if "ARRAY" not in name and "INDEX" not in name}
         )
-    return JobSpec(output=_as_folder(text("JOB_OUTPUT")), status=text("JOB_STATUS"), identity=identity)
+    try:
+        webhook, key = _webhook(text("JOB_STATUS_URL")), _secret(text("JOB_STATUS_SECRET"))
+    except BadUsage:
+        webhook, key = None, None
+    return JobSpec(
+        output=_as_folder(text("JOB_OUTPUT")),
+        status=text("JOB_STATUS"),
+        status_url=webhook,
+        status_secret=key,
+        identity=identity,
+    )
 
 
 def guest_environment(environ: Mapping[str, str]) -> dict[str, str]:

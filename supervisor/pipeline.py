@@ -18,7 +18,8 @@ from supervisor.failures import Bug, DiskTrouble, Failure, OutputUnwritable, Sto
 from supervisor.job import JobSpec
 from supervisor.model.runner import Answer, Choice, Model, suffix_for
 from supervisor.status.document import DONE, ITEM_FAILED, SKIPPED, Outcome, Record
-from supervisor.status.sinks import DocumentFile, Reporter
+from supervisor.status.sinks import Reporter
+from supervisor.status.telling import Telling
 from supervisor.storage import Object
 from supervisor.work import Item
 
@@ -29,15 +30,14 @@ _MARGIN = 64 * 1024 * 1024
 def run(spec: JobSpec, reporter: Reporter) -> Record:
     """Runs one job to its end and tells its status everywhere. Never raises for what a job can run into."""
     record = Record(spec)
-    document = DocumentFile(spec.status_uri) if spec.status_uri else None
+    telling = Telling(record, reporter)
     failure: Failure | None = None
     log_tail: tuple[str, ...] = ()
-    job: Job | None = None
     try:
         with _job_folder() as folder:
             job = Job(spec, reporter, record, folder)
             try:
-                job.run(document)
+                job.run(telling)
             except Failure:
                 log_tail = job.log_tail()
                 raise
@@ -49,9 +49,7 @@ def run(spec: JobSpec, reporter: Reporter) -> Record:
         traceback.print_exc()
         failure = Bug(f"{type(unknown).__name__}: {unknown}")
     record.close(failure, log_tail)
-    if document:
-        document.write_last(record, reporter.warning)
-    reporter.finished(record)
+    telling.last()
     return record
 
 
@@ -59,9 +57,7 @@ def refuse(spec: JobSpec, failure: Failure, reporter: Reporter) -> Record:
     """Tells the status of a job that cannot begin: spec holds what could be read of it."""
     record = Record(spec)
     record.close(failure)
-    if spec.status_uri:
-        DocumentFile(spec.status_uri).write_last(record, reporter.warning)
-    reporter.finished(record)
+    Telling(record, reporter).last()
     return record
 
 
@@ -76,16 +72,14 @@ class Job:
         self._model: Model | None = None
         self._choice: Choice | None = None
 
-    def run(self, document: DocumentFile | None) -> None:
+    def run(self, telling: Telling) -> None:
         plan = work.plan(self._spec)
         self._record.total, self._record.placeholders = len(plan.items), len(plan.placeholders)
         if plan.items:
             self._record.device = device.find(self._spec.device, self._spec.guest_environment)
             self._model = Model(self._spec, self._record.device, self._folder / "tmp", self._reporter.log)
             self._model.start()  # the module is imported while the first input comes
-        if document:
-            self._announce(document)
-        self._reporter.started(self._record)
+        telling.first()
         self._names = [item.file_name for item in plan.items]
         for item in plan.items:
             outcome = self._item(item)
@@ -98,17 +92,6 @@ class Job:
     def end(self) -> None:
         if self._model:
             self._model.end()
-
-    def _announce(self, document: DocumentFile) -> None:
-        """The first status document. Where it may not be written results may not either: nothing is spent then."""
-        try:
-            document.write(self._record)
-        except storage.Passing as error:
-            self._reporter.warning(f"the status document could not be written yet: {error}")
-        except storage.StorageError as error:
-            raise storage.on_output(error) from None
-        except OSError as error:
-            raise DiskTrouble(f"no temporary file can be written: {error}") from None
 
     def _item(self, item: Item) -> Outcome:
         """One item, whole. What goes wrong with it alone becomes its outcome; the job's failures are raised."""

@@ -1,10 +1,8 @@
 """Where the status goes: lines on stdout for people or for machines, and the document in storage."""
 
-import contextlib
 import json
 import sys
 import tempfile
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, TextIO
@@ -151,11 +149,3 @@ class DocumentFile:
                 json.dumps(record.document(), indent=2, ensure_ascii=False) + "\n", errors="backslashreplace"
             )
             storage.of(self._uri).upload(path, self._uri, media_type="application/json", metadata={})
-
-    def write_last(self, record: Record, warn: Callable[[str], None]) -> None:
-        """The final document: the outcome stands whether or not it can be written, so failing is only said."""
-        try:
-            with contextlib.suppress(FileNotFoundError):
-                self.write(record)
-        except (storage.StorageError, OSError) as error:
-            warn(f"the status document could not be written: {error}")

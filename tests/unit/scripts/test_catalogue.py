@@ -368,30 +368,6 @@ def test_a_folder_without_modules_is_one_line(capsys: pytest.CaptureFixture[str]
     assert run(capsys, "--images", str(tmp_path)) == (1, "", f"{tmp_path}: no *.yaml files there\n")
 
 
-def test_an_updated_document_is_no_longer_stale(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- catalogue:begin -->\nold\n<!-- catalogue:end -->\nafter\n")
-    assert run(capsys, "--stale", str(readme))[0] == 1
-    assert run(capsys, "--update", str(readme))[0] == 0
-    assert run(capsys, "--stale", str(readme)) == (0, "", "")
-    text = readme.read_text()
-    assert text.startswith("before\n<!-- catalogue:begin -->\n| module |")
-    assert text.endswith("<!-- catalogue:end -->\nafter\n")
-
-
-def test_a_document_without_the_marks_is_left_alone(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text("nothing\n")
-    code, _, err = run(capsys, "--update", str(readme))
-    assert (code, readme.read_text()) == (1, "nothing\n")
-    assert "wants one line <!-- catalogue:begin --> and after it one line <!-- catalogue:end -->" in err
-
-
-def test_a_document_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    code, _, err = run(capsys, "--stale", str(tmp_path / "none.md"))
-    assert (code, len(err.splitlines())) == (1, 1)
-
-
 def test_markdown_keeps_its_columns(modules: dict[str, Module]) -> None:
     rows = [line for line in catalogue.markdown(modules.values()).splitlines() if line.startswith("|")]
     assert {row.count("|") for row in rows} == {len(catalogue.HEADINGS) + 1}

@@ -1,0 +1,79 @@
+"""Writes the tables in README.md and docs/ that are generated from the code, or says that they are stale.
+
+    python -m scripts.tables            write them
+    python -m scripts.tables --check    exit 1 where one is out of date
+
+The variables come from supervisor/job.py, the exit codes from supervisor/failures.py, the catalogue from images/.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from scripts import catalogue
+from scripts.regions import replace_region
+from supervisor.failures import SUCCESS, TABLE
+from supervisor.job import VARIABLES
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def variables() -> str:
+    """The container's contract, one variable a row."""
+    rows = ["| variable | flag | meaning |", "|---|---|---|"]
+    for variable in VARIABLES:
+        facts = variable.meaning
+        if variable.choices:
+            facts += f": {', '.join(f'`{choice}`' for choice in variable.choices)}; default `{variable.default}`"
+        elif variable.default:
+            facts += f"; default `{variable.default}`"
+        flag = "" if variable.secret else f"`{variable.flag}`"
+        rows.append(f"| `{variable.name}` | {flag} | {_cell(facts)} |")
+    return "\n".join(rows)
+
+
+def exit_codes() -> str:
+    """The failure table, one exit code a row."""
+    rows = ["| code | category | meaning | retry | what to do |", "|---|---|---|---|---|"]
+    rows.append(f"| {SUCCESS} | | every item done or already up to date | | |")
+    for failure in TABLE:
+        retry = "yes" if failure.retry else "no"
+        rows.append(f"| {failure.code} | {failure.category} | {failure.meaning} | {retry} | {_cell(failure.advice)} |")
+    return "\n".join(rows)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def documents() -> dict[Path, str]:
+    """Every document with generated regions, as it should read today."""
+    contract = REPOSITORY / "docs" / "contract.md"
+    readme = REPOSITORY / "README.md"
+    text = replace_region(contract.read_text(), "variables", variables())
+    home = replace_region(readme.read_text(), "variables", variables())
+    home = replace_region(home, "exit-codes", exit_codes())
+    return {
+        contract: replace_region(text, "exit-codes", exit_codes()),
+        readme: replace_region(home, "catalogue", catalogue.markdown(catalogue.load().values())),
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.tables", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a table is stale")
+    options = parser.parse_args(argv)
+    stale = [path for path, text in documents().items() if path.read_text() != text]
+    for path in stale:
+        if options.check:
+            print(f"{path.relative_to(REPOSITORY)} is stale: run `make docs`", file=sys.stderr)
+        else:
+            path.write_text(documents()[path])
+    return 1 if stale and options.check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
