@@ -25,8 +25,10 @@ test: $(READY) ## pass the tests that need no Docker engine, with an old and the
 	$(PYTEST) -m 'not releases and not containers and not slow'
 	@echo "Left out here, and run by make test-all: the other DEEPaaS releases, containers, and the slow tests (2 GiB)."
 
-test-all: $(READY) ## pass all tests: every DEEPaaS release, Python 3.6, 2 GiB objects
-	$(PYTEST) -m 'not containers'
+test-all: test ## then the rest: every DEEPaaS release, Python 3.6, 2 GiB objects
+	@$(BIN)/python scripts/environments.py 1.2.1 2.1.0 2.2.0 2.3.1 2.3.2 2.5.1 2.5.2 >/dev/null
+	@$(BIN)/python scripts/environments.py --python python3.6 1.3.0 2.6.0 >/dev/null
+	$(PYTEST) -m 'releases or slow'
 
 lint: $(READY) ## ruff and mypy --strict
 	$(BIN)/ruff check
@@ -34,10 +36,20 @@ lint: $(READY) ## ruff and mypy --strict
 	$(BIN)/mypy
 	$(BIN)/python -m scripts.catalogue --check
 
+runtime: ## build the private runtime, build/runtime/runtime.tar, in a container
+	@images/runtime/build
+
+bench: $(READY) ## measure the README's figures anew, each against its yardstick
+	$(BIN)/python -m benchmarks
+	$(BIN)/python -m scripts.tables
+
+catalogue: $(READY) ## print what is known of each module with a file input
+	@$(BIN)/python -m scripts.catalogue $(MODEL)
+
 docs: $(READY) ## write the generated tables into README.md and docs/
 	$(BIN)/python -m scripts.tables
 
 clean: ## remove what was made
 	rm -rf $(VENV) .cache build .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 
-.PHONY: help demo test test-all lint docs clean
+.PHONY: help demo test test-all lint runtime bench catalogue docs clean

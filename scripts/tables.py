@@ -3,7 +3,8 @@
     python -m scripts.tables            write them
     python -m scripts.tables --check    exit 1 where one is out of date
 
-The variables come from supervisor/job.py, the exit codes from supervisor/failures.py, the catalogue from images/.
+The variables come from supervisor/job.py, the exit codes from supervisor/failures.py, the figures from
+benchmarks/results.json, the catalogue from images/.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks import figures
 from scripts import catalogue
 from scripts.regions import replace_region
 from supervisor.failures import SUCCESS, TABLE
@@ -54,6 +56,7 @@ def documents() -> dict[Path, str]:
     text = replace_region(contract.read_text(), "variables", variables())
     home = replace_region(readme.read_text(), "variables", variables())
     home = replace_region(home, "exit-codes", exit_codes())
+    home = replace_region(home, "figures", figures.table())
     return {
         contract: replace_region(text, "exit-codes", exit_codes()),
         readme: replace_region(home, "catalogue", catalogue.markdown(catalogue.load().values())),

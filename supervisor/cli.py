@@ -116,7 +116,7 @@ class _Parser(argparse.ArgumentParser):
     """Bad usage is exit 64 in one line, with a guess at what was meant."""
 
     def error(self, message: str) -> NoReturn:
-        known = [flag for action in self._actions for flag in action.option_strings]
+        known = [f"--{name}" for name in ("dry-run", "json", "help")] + [v.flag for v in VARIABLES if not v.secret]
         wrong = re.search(r"unrecognized arguments: (--[^\s=]+)", message)
         close = difflib.get_close_matches(wrong[1], known, n=1) if wrong else []
         guess = f": did you mean {close[0]}?" if close else ""

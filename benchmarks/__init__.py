@@ -1,0 +1,1 @@
+"""The figures in the README, each against its yardstick in the same run: `make bench`."""

@@ -1,0 +1,36 @@
+"""One measured figure, and the file that keeps the last measured ones."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+RESULTS = Path(__file__).with_name("results.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A median, its unit, what it should reach, and what it was measured beside."""
+
+    name: str
+    value: float
+    unit: str
+    target: str
+    beside: str = ""
+
+
+def keep(group: str, figures: list[Figure]) -> None:
+    """Writes one group's figures to results.json; the other groups stay."""
+    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    kept[group] = [asdict(figure) for figure in figures]
+    RESULTS.write_text(json.dumps(kept, indent=2) + "\n")
+
+
+def table() -> str:
+    """The kept figures as the README shows them."""
+    rows = ["| figure | median | aim | beside |", "|---|--:|---|---|"]
+    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for figure in (Figure(**each) for group in kept.values() for each in group):
+        rows.append(
+            f"| {figure.name} | {figure.value:.3g} {figure.unit} | {figure.target} {figure.unit} | {figure.beside} |"
+        )
+    return "\n".join(rows)
