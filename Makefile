@@ -8,10 +8,15 @@ PYTEST := $(BIN)/python -m pytest -n 2
 # The module's own tests run where the module is: beside a DEEPaaS release, which comes after this.
 VOICE := tests/unit/voice_activity/run $(BIN)/python
 
+# Given on the command line (make images MODEL=…), they reach the scripts through the environment, whatever is in them.
+export MODEL VARIANT REGISTRY TAG BASE JOBS FILE OUT ARGS INPUT OUTPUT NETWORK QUEUE ROLE EXECUTION_ROLE LOG_GROUP TIMEOUT
+on = $(if $(filter 1 yes true,$(1)),$(2))
+named = $${VARIANT:+--variant "$$VARIANT"} $${REGISTRY:+--registry "$$REGISTRY"} $${TAG:+--tag "$$TAG"}
+
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(READY): setup.cfg
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not on PATH; name another with PYTHON=" >&2; exit 1; }
@@ -20,7 +25,7 @@ $(READY): setup.cfg
 	@touch $@
 
 demo: $(READY) ## run the main job on a bundled recording: S3, DEEPaaS, a real model (FILE= for another)
-	@$(BIN)/python -m scripts.demo $(FILE)
+	@$(BIN)/python -m scripts.demo $${FILE:+"$$FILE"}
 
 test: $(READY) ## pass the tests that need no Docker engine, with an old and the newest DEEPaaS
 	@$(BIN)/python scripts/environments.py 1.3.0 2.6.0 >/dev/null
@@ -28,11 +33,11 @@ test: $(READY) ## pass the tests that need no Docker engine, with an old and the
 	@$(VOICE) 2.6.0
 	@echo "Left out here, and run by make test-all: the other DEEPaaS releases, containers, and the slow tests (2 GiB)."
 
-test-all: test ## then the rest: every DEEPaaS release, Python 3.6, 2 GiB objects
+test-all: test ## then the rest: every DEEPaaS release, Python 3.6, 2 GiB objects, containers
 	@$(BIN)/python scripts/environments.py 1.2.1 2.1.0 2.2.0 2.3.1 2.3.2 2.5.1 2.5.2 >/dev/null
 	@$(BIN)/python scripts/environments.py --python python3.6 1.3.0 2.6.0 >/dev/null
 	@$(VOICE) 1.3.0
-	$(PYTEST) -m 'releases or slow'
+	$(PYTEST) -m 'releases or slow or containers'
 
 lint: $(READY) ## ruff and mypy --strict
 	$(BIN)/ruff check
@@ -42,6 +47,24 @@ lint: $(READY) ## ruff and mypy --strict
 
 runtime: ## build the private runtime, build/runtime/runtime.tar, in a container
 	@images/runtime/build
+
+images: $(READY) runtime ## bake the supervisor on catalogue images: MODEL=… [VARIANT=cpu|gpu|all] [REGISTRY=…] [TAG=…] [BASE=…] [PUSH=1] [JOBS=n]
+	@$(BIN)/python -m scripts.build_images "$${MODEL:?say which: MODEL=voice-activity}" $(named) $${BASE:+--base "$$BASE"} \
+	  $${JOBS:+--jobs "$$JOBS"} $(call on,$(PUSH),--push)
+
+run: $(READY) ## run a derived image on a file: MODEL=… FILE=… [OUT=dir] [VARIANT=gpu] [ARGS='{"threshold": 0.6}']
+	@$(BIN)/python -m scripts.run_local "$${MODEL:?say which: MODEL=voice-activity}" "$${FILE:?name the file: FILE=x.wav}" $(named) \
+	  $${OUT:+--out "$$OUT"} $${ARGS:+--args "$$ARGS"} $${NETWORK:+--network "$$NETWORK"}
+
+job-definitions: $(READY) ## render Batch job definitions: MODEL=… REGISTRY=… [VARIANT=…] [ROLE=…] [EXECUTION_ROLE=…] [REGISTER=1]
+	@$(BIN)/python -m scripts.job_definitions "$${MODEL:?say which: MODEL=voice-activity}" $(named) $${ROLE:+--role "$$ROLE"} \
+	  $${EXECUTION_ROLE:+--execution-role "$$EXECUTION_ROLE"} $${LOG_GROUP:+--log-group "$$LOG_GROUP"} \
+	  $${TIMEOUT:+--timeout "$$TIMEOUT"} $(call on,$(PUBLIC_IP),--public-ip) $(call on,$(REGISTER),--register)
+
+submit-one: $(READY) ## submit one Batch job: MODEL=… INPUT=s3://… OUTPUT=s3://… [QUEUE=…] [ARGS=…] [WAIT=1]
+	@$(BIN)/python -m scripts.submit "$${MODEL:?say which: MODEL=voice-activity}" "$${INPUT:?name it: INPUT=s3://bucket/key}" \
+	  "$${OUTPUT:?name it: OUTPUT=s3://bucket/results/}" $${VARIANT:+--variant "$$VARIANT"} $${QUEUE:+--queue "$$QUEUE"} \
+	  $(call on,$(FARGATE),--fargate) $${ARGS:+--args "$$ARGS"} $(call on,$(WAIT),--wait)
 
 bench: $(READY) ## measure the README's figures anew, each against its yardstick
 	$(BIN)/python -m benchmarks
@@ -56,4 +79,4 @@ docs: $(READY) ## write the generated tables into README.md and docs/
 clean: ## remove what was made
 	rm -rf $(VENV) .cache build .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 
-.PHONY: help demo test test-all lint runtime bench catalogue docs clean
+.PHONY: help demo test test-all lint runtime images run job-definitions submit-one bench catalogue docs clean

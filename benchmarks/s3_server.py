@@ -59,23 +59,20 @@ def seaweedfs() -> Iterator[S3Server]:
         }
         config = Path(folder, "identities.json")
         config.write_text(json.dumps({"identities": [identity]}))
-        master, volume, filer, s3 = _free_ports(4)
+        ports = _free_ports(8)
+        names = ("master", "volume", "filer", "s3")
         command = [
             *(program, "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
-            *(f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}"),
-            *(
-                "-filer",
-                "-s3",
-                f"-s3.port={s3}",
-                f"-s3.config={config}",
-                "-volume.max=50",
-                "-master.volumeSizeLimitMB=1024",
-            ),
+            # It would tell its maker how it is used.
+            *("-master.telemetry=false", "-filer", "-s3", f"-s3.config={config}"),
+            *("-volume.max=50", "-master.volumeSizeLimitMB=1024", "-s3.port.iceberg=0", "-s3.port.lance=0"),
+            *(f"-{name}.port={port}" for name, port in zip(names, ports, strict=False)),
+            *(f"-{name}.port.grpc={port}" for name, port in zip(names, ports[4:], strict=True)),
         ]
         log = Path(folder, "log")
         with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output, cwd=folder) as process:
             try:
-                server = S3Server(endpoint=f"http://127.0.0.1:{s3}")
+                server = S3Server(endpoint=f"http://127.0.0.1:{ports[3]}")
                 _wait(server, process, log)
                 yield server
             finally:
@@ -98,16 +95,12 @@ def _wait(server: S3Server, process: "subprocess.Popen[bytes]", log: Path) -> No
 
 
 def _free_ports(count: int) -> list[int]:
-    """Free ports whose neighbours 10,000 above, which SeaweedFS takes for gRPC, exist too."""
-    ports: list[int] = []
-    sockets = []
-    while len(ports) < count:
-        probe = socket.socket()
-        probe.bind(("127.0.0.1", 0))
-        sockets.append(probe)
-        port = probe.getsockname()[1]
-        if port + 10_000 < 65_536:
-            ports.append(port)
-    for probe in sockets:
-        probe.close()
-    return ports
+    """Ports that were free a moment ago, all at once."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()

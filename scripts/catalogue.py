@@ -25,7 +25,6 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-
 IMAGES = Path(__file__).resolve().parent.parent / "images"
 SCHEMA = IMAGES / "schema.json"
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from supervisor import __version__, guard, job, work
-from supervisor.failures import SUCCESS, TABLE, BadUsage, Failure
+from supervisor.failures import SUCCESS, TABLE, BadUsage, Failure, Stopped
 from supervisor.job import VARIABLES, JobSpec, Variable
 
 _COMMANDS = {
@@ -36,7 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The `supervisor` command; returns the exit code."""
     guard.close_to_the_guest()
     try:
-        arguments = _parse(sys.argv[1:] if argv is None else list(argv))
+        words = sys.argv[1:] if argv is None else list(argv)
+        try:
+            arguments = _parse(words)
+        except BadUsage as failure:
+            return _refuse_flags(failure) if words[0] == "run" else _told(failure)
         match arguments.command:
             case "version":
                 return _version(arguments.json)
@@ -57,30 +61,40 @@ def _run(arguments: argparse.Namespace) -> int:
     from supervisor import pipeline
     from supervisor.status import sinks
 
-    environ = job.environment()
-    reporter = sinks.for_stdout()
+    environ, reporter = job.environment(), sinks.for_stdout()
     try:
+        guard.stop_on_signals()
         spec = job.read(environ, vars(arguments))
         spec.require_complete()
         if arguments.dry_run:
             return _dry_run(spec)
-    except BadUsage as failure:
+        guard.adopt_orphans()
+        record = pipeline.run(spec, reporter)
+    except (BadUsage, Stopped) as failure:
         if not arguments.dry_run:
             pipeline.refuse(job.salvage(environ, vars(arguments)), failure, reporter)
-        return _told(failure)
-    guard.adopt_orphans()
-    guard.stop_on_signals()
-    record = pipeline.run(spec, reporter)
+        raise
     return SUCCESS if record.failure is None else _told(record.failure)
+
+
+def _refuse_flags(failure: BadUsage) -> int:
+    """A job whose command line cannot be read is told where its environment says."""
+    from supervisor import pipeline
+    from supervisor.status import sinks
+
+    pipeline.refuse(job.salvage(job.environment(), {}), failure, sinks.for_stdout())
+    return _told(failure)
 
 
 def _dry_run(spec: JobSpec) -> int:
     """What the job would do, item by item; nothing is read, run or written."""
+    from supervisor.status.sinks import printable
+
     plan = work.plan(spec)
     for item in plan.items:
-        print(f"{item.shown} -> {item.result_uri()}")
+        print(printable(f"{item.shown} -> {item.result_uri()}"))
     for placeholder in plan.placeholders:
-        print(f"{placeholder} (a folder's placeholder: left out)")
+        print(printable(f"{placeholder} (a folder's placeholder: left out)"))
     print(f"{len(plan.items)} to do; status in {spec.status_uri}")
     return SUCCESS
 
@@ -117,7 +131,9 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         known = [f"--{name}" for name in ("dry-run", "json", "help")] + [v.flag for v in VARIABLES if not v.secret]
-        wrong = re.search(r"unrecognized arguments: (--[^\s=]+)", message)
+        wrong = re.search(r"unrecognized arguments: (-[^\s=]+)", message)
+        if wrong:  # without its value, which may be a secret given to a flag that is none
+            message = wrong[0]
         close = difflib.get_close_matches(wrong[1], known, n=1) if wrong else []
         guess = f": did you mean {close[0]}?" if close else ""
         raise BadUsage(message + guess, f"`{self.prog} --help` lists what there is")

@@ -82,8 +82,8 @@ def _probe(environment: Mapping[str, str]) -> Device:
     except subprocess.TimeoutExpired:
         return Device(kind="cpu", note=f"the CUDA driver did not answer within {_PROBE_SECONDS} s")
     try:
-        said = json.loads(probe.stdout)
-    except ValueError:
+        said = json.loads(probe.stdout.splitlines()[-1])  # a driver may print lines of its own
+    except (IndexError, ValueError):
         return Device(kind="cpu", note=f"the CUDA driver failed while asked (exit {probe.returncode})")
     if "note" in said:
         return Device(kind="cpu", note=said["note"])

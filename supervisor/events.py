@@ -130,6 +130,8 @@ def _created(where: Mapping[str, Any], decode: Callable[[str], str], version_mem
     key = entry.get("key") if isinstance(entry, dict) else None
     if not (isinstance(name, str) and name and isinstance(key, str) and key):
         raise BadUsage("a record in JOB_EVENT lacks bucket.name or object.key")
+    if "/" in name:  # in s3://bucket/key it would name another object
+        raise BadUsage(f"{name!r} in JOB_EVENT is not the name of a bucket")
     try:
         key = decode(key)
         key.encode()

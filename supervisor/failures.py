@@ -43,8 +43,11 @@ __all__ = [
 SUCCESS = 0
 
 
-class Failure(Exception):
+class Failure(BaseException):
     """A reason why an item or a whole job failed.
+
+    No Exception, because Stopped is raised wherever the main thread is, and libraries catch Exception around their
+    calls: botocore takes one for a broken connection and tries again.
 
     message: one line, what was wrong and with which value; hint: one line, what to do about it.
     """
@@ -56,9 +59,15 @@ class Failure(Exception):
     retry: ClassVar[bool] = False
 
     def __init__(self, message: str, hint: str | None = None) -> None:
-        self.message = " ".join(message.split())
-        self.hint = " ".join((hint or self.advice).split())
+        self.message = _one_line(message)
+        self.hint = _one_line(hint or self.advice)
         super().__init__(self.message)
+
+
+def _one_line(text: str) -> str:
+    """Line breaks become spaces; what could drive a terminal, or is no character at all, is escaped."""
+    joined = " ".join(line.strip() for line in text.splitlines())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in joined)
 
 
 class BadUsage(Failure):
@@ -184,8 +193,8 @@ def job_exit_code(items: int, failures: Iterable[Failure], max_failures: int) ->
         return SUCCESS
     if PassingTrouble.code in codes:
         return PassingTrouble.code
+    if items == 1:
+        return codes[0]
     if len(codes) <= max_failures:
         return SUCCESS
-    if items == 1 or len(set(codes)) == 1:
-        return codes[0]
-    return ItemFailed.code
+    return codes[0] if len(set(codes)) == 1 else ItemFailed.code

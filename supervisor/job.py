@@ -9,6 +9,7 @@ import difflib
 import json
 import math
 import os
+import re
 import secrets
 import time
 from collections.abc import Mapping
@@ -129,25 +130,14 @@ _ARRAY_VARIABLES = ("JOB_ARRAY_INDEX", "JOB_ARRAY_SIZE", "JOB_COMPLETION_INDEX")
 _INDEX_VARIABLES = ("AWS_BATCH_JOB_ARRAY_INDEX", "JOB_ARRAY_INDEX", "SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX")
 _SOURCES = ("JOB_INPUT", "JOB_EVENT", "JOB_MANIFEST")
 
-# Everything boto3 could turn into credentials, by exact name or by prefix. The guest gets none of it.
-_GUEST_NEVER = frozenset(
-    {
-        "AWS_ACCESS_KEY_ID",
-        "AWS_SECRET_ACCESS_KEY",
-        "AWS_SESSION_TOKEN",
-        "AWS_SECURITY_TOKEN",
-        "AWS_CREDENTIAL_EXPIRATION",
-        "AWS_CREDENTIAL_FILE",
-        "AWS_SHARED_CREDENTIALS_FILE",
-        "AWS_CONFIG_FILE",
-        "AWS_PROFILE",
-        "AWS_DEFAULT_PROFILE",
-        "AWS_ROLE_ARN",
-        "AWS_ROLE_SESSION_NAME",
-        "BOTO_CONFIG",
-    }
+# What boto3, the AWS CLI, older SDKs or s3fs take for a credential, or for the place of one: by the words in the
+# name, since every SDK adds its own (AWS_SECRET_KEY, AWSACCESSKEYID, AWS_BEARER_TOKEN_BEDROCK). The guest gets none of
+# it. Region, endpoint and Batch's own variables stay.
+_CREDENTIAL = re.compile(
+    r"(AWS|S3|MINIO)_?.*(ACCESS_?KEY|SECRET|TOKEN|CREDENTIAL|PASSW|PROFILE|ROLE|CONFIG_FILE|CONTAINER|LOGIN)"
+    r"|ECS_CONTAINER_METADATA|BOTO_CONFIG|BOTO_PATH|MC_HOST_"
 )
-_GUEST_NEVER_PREFIXES = ("AWS_CONTAINER_", "AWS_WEB_IDENTITY_", "ECS_CONTAINER_METADATA_", "SUPERVISOR_")
+_OURS = "SUPERVISOR_"
 # The launcher sets aside what would hurt our own Python or loader; the guest gets it back under its own name.
 _SET_ASIDE = "SUPERVISOR_CHILD_"
 
@@ -296,15 +286,14 @@ def guest_environment(environ: Mapping[str, str]) -> dict[str, str]:
     Ours go as a whole because their values may carry secrets: a presigned URL, a webhook with a token.
     """
     ours = {v.name for v in VARIABLES}
-    kept = {
-        name: value
-        for name, value in environ.items()
-        if name not in _GUEST_NEVER and name not in ours and not name.startswith(_GUEST_NEVER_PREFIXES)
+    given_back = {
+        name.removeprefix(_SET_ASIDE): value for name, value in environ.items() if name.startswith(_SET_ASIDE)
     }
-    for name, value in environ.items():
-        if name.startswith(_SET_ASIDE):
-            kept[name.removeprefix(_SET_ASIDE)] = value
-    return kept
+    return {
+        name: value
+        for name, value in {**environ, **given_back}.items()
+        if name and name not in ours and not name.startswith(_OURS) and not _CREDENTIAL.match(name)
+    }
 
 
 def _refuse_near_misses(environ: Mapping[str, str]) -> None:
@@ -314,7 +303,8 @@ def _refuse_near_misses(environ: Mapping[str, str]) -> None:
         tail = name.removeprefix("JOB_")
         if not name.startswith("JOB_") or tail in known:
             continue
-        close = [k for k in difflib.get_close_matches(tail, known, cutoff=0.8) if abs(len(k) - len(tail)) <= 2]
+        alike = difflib.get_close_matches(tail.upper(), known, cutoff=0.8)
+        close = [k for k in alike if abs(len(k) - len(tail)) <= 2]
         if close:
             raise BadUsage(
                 f"the variable {name} is not known: did you mean JOB_{close[0]}?",
@@ -351,7 +341,7 @@ def _choice(values: Mapping[str, str | None], name: str, choices: tuple[str, ...
 
 def _count(values: Mapping[str, str | None], name: str) -> int:
     value = values[name] or "0"
-    if not (value.isascii() and value.isdigit()) or len(value) > 9:
+    if not _is_count(value):
         raise BadUsage(f"{name} is {value!r}, not a number of items", "use a whole number from 0 up")
     return int(value)
 
@@ -407,20 +397,26 @@ def _secret(value: str | None) -> bytes | None:
 
 
 def _identity(environ: Mapping[str, str]) -> Identity:
-    index = next((environ[name] for name in _INDEX_VARIABLES if environ.get(name)), None)
-    if index is not None and not (index.isascii() and index.isdigit()):
-        raise BadUsage(f"the array index {index!r} is not a whole number")
     # Batch names an array's child <parent>:<index>; the index has its own place in the name.
-    batch = environ.get("AWS_BATCH_JOB_ID", "").partition(":")[0]
+    batch, _, child = environ.get("AWS_BATCH_JOB_ID", "").partition(":")
+    name = next((name for name in _INDEX_VARIABLES if environ.get(name)), None)
+    index = environ[name] if name else child if _is_count(child) else None
+    if index is not None and not _is_count(index):
+        raise BadUsage(f"{name} is {index!r}, not an array index", "use a whole number from 0 up")
     slurm = environ.get("SLURM_ARRAY_JOB_ID") or environ.get("SLURM_JOB_ID")
     attempt = environ.get("AWS_BATCH_JOB_ATTEMPT", "")
     restarts = environ.get("SLURM_RESTART_COUNT", "")
     return Identity(
         id=_file_name(batch or slurm or "") or f"local-{time.strftime('%Y%m%dT%H%M%S')}-{secrets.token_hex(3)}",
-        attempt=int(attempt) if attempt.isdigit() else int(restarts) + 1 if restarts.isdigit() else 1,
+        attempt=int(attempt) if _is_count(attempt) else int(restarts) + 1 if _is_count(restarts) else 1,
         array_index=None if index is None else int(index),
         queue=environ.get("AWS_BATCH_JQ_NAME") or environ.get("SLURM_JOB_PARTITION"),
     )
+
+
+def _is_count(text: str) -> bool:
+    """Whether int() can read it: str.isdigit alone says so of "²", and int() gives up at 4,300 digits."""
+    return text.isascii() and text.isdigit() and len(text) <= 9
 
 
 def _file_name(text: str) -> str:

@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from supervisor import __version__, device, storage, work
-from supervisor.failures import Bug, DiskTrouble, Failure, OutputUnwritable, Stopped
+from supervisor.failures import Bug, DeviceMissing, DiskTrouble, Failure, OutputUnwritable, Stopped
 from supervisor.job import JobSpec
+from supervisor.model import silent_fallback
 from supervisor.model.runner import Answer, Choice, Model, suffix_for
 from supervisor.status.document import DONE, ITEM_FAILED, SKIPPED, Outcome, Record
 from supervisor.status.sinks import Reporter
@@ -77,9 +78,15 @@ class Job:
         self._record.total, self._record.placeholders = len(plan.items), len(plan.placeholders)
         if plan.items:
             self._record.device = device.find(self._spec.device, self._spec.guest_environment)
-            self._model = Model(self._spec, self._record.device, self._folder / "tmp", self._reporter.log)
+            self._watch = silent_fallback.Watch(self._record.device, self._reporter.log)
+            self._model = Model(self._spec, self._record.device, self._folder / "tmp", self._watch.line)
             self._model.start()  # the module is imported while the first input comes
-        telling.first()
+        try:
+            telling.first()
+        except OutputUnwritable:
+            if plan.items:
+                self._look(plan.items[0])  # who is denied both ends is told of the input, which comes first
+            raise
         self._names = [item.file_name for item in plan.items]
         for item in plan.items:
             outcome = self._item(item)
@@ -107,16 +114,18 @@ class Job:
         except Stopped:
             raise
         except Failure as failure:
+            shutil.rmtree(folder, ignore_errors=True)
             return Outcome(item=item, state=ITEM_FAILED, seconds=seconds, failure=failure)
-        model, choice = self._prepared()
+        with self._heeding_fallbacks():
+            model, choice = self._prepared()
         try:
-            with _clocked(seconds, "predict"):
+            with _clocked(seconds, "predict"), self._heeding_fallbacks():
                 answer = model.predict(choice, self._arguments, local, folder)
             if item.index == self._record.total - 1:
                 model.dismiss()
             with _clocked(seconds, "upload"):
                 result = self._store(item, found, answer, seconds)
-        except Stopped:
+        except (Stopped, DeviceMissing):
             raise
         except Failure as failure:
             return Outcome(
@@ -205,6 +214,28 @@ class Job:
                 self._choice = self._record.choice = self._model.choose(self._arguments, self._names)
             self._reporter.model_ready(self._record)
         return self._model, self._choice
+
+    @contextmanager
+    def _heeding_fallbacks(self) -> Iterator[None]:
+        """Work of the model's. That it took the CPU although CUDA is there ends a job that asked for CUDA, whatever
+        else came of it, and is a warning in any other."""
+        try:
+            yield
+        except Stopped:
+            raise
+        except Failure:
+            self._heed_fallback()
+            raise
+        self._heed_fallback()
+
+    def _heed_fallback(self) -> None:
+        seen = self._watch.take()
+        if seen is None:
+            return
+        if self._spec.device == "cuda":
+            raise DeviceMissing(f"JOB_DEVICE is cuda, but {seen}", silent_fallback.HINT) from None
+        self._record.warnings.append(seen)
+        self._reporter.warning(seen)
 
     def _model_identity(self) -> str:
         """The image, or outside of one the module and its version."""

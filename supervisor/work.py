@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from supervisor import events
 from supervisor.failures import BadUsage
 from supervisor.job import JobSpec
-from supervisor.storage.uri import base_name, local_path, scheme, shown, split_s3
+from supervisor.storage.uri import base_name, comparable, scheme, shown
 
 _LONGEST_NAME = 255  # bytes in a file's name
+_WRITABLE = ("s3", "file", "")
+_READABLE = (*_WRITABLE, "https", "http")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,13 +66,15 @@ def plan(spec: JobSpec) -> Plan:
         sources = [(f"s3://{o.bucket}/{o.key}", o.version) for o in objects if not o.is_placeholder]
     else:
         sources = [(_one_input(spec.input or ""), None)]
+    _refuse_unwritable(spec.output or "")
     items = [_item(spec, index, uri, version) for index, (uri, version) in enumerate(sources)]
     _refuse_shared_results(items, spec.status_uri)
     return Plan(items=items, placeholders=placeholders)
 
 
 def _one_input(uri: str) -> str:
-    if uri.endswith("/"):
+    # The query of a web address may end as it likes.
+    if (uri.partition("?")[0] if scheme(uri) in ("http", "https") else uri).endswith("/"):
         raise BadUsage(
             f"JOB_INPUT {shown(uri)} is a prefix: everything below a prefix is not supported in this release",
             "name one object: JOB_INPUT=s3://bucket/key",
@@ -78,17 +82,26 @@ def _one_input(uri: str) -> str:
     return uri
 
 
-def _item(spec: JobSpec, index: int, uri: str, version: str | None) -> Item:
+def _refuse_unwritable(output: str) -> None:
+    if scheme(output) not in _WRITABLE:
+        raise BadUsage(f"JOB_OUTPUT {shown(output)} cannot be written to", "use s3://bucket/prefix/ or a folder")
     try:
-        if scheme(uri) == "s3":
-            split_s3(uri)
+        base_name(output)
+    except ValueError as error:
+        raise BadUsage(f"JOB_OUTPUT {error}") from None
+
+
+def _item(spec: JobSpec, index: int, uri: str, version: str | None) -> Item:
+    if scheme(uri) not in _READABLE:
+        raise BadUsage(f"input {shown(uri)}: {scheme(uri)}:// cannot be read", "use s3://, https://, file:// or a path")
+    try:
         name = base_name(uri)
+        relative = _below(uri, spec.input_root) if spec.input_root else name
     except ValueError as error:
         raise BadUsage(f"input {error}") from None
     if not name:
         raise BadUsage(f"input {shown(uri)} names no file", "name an object: s3://bucket/key, https://host/file")
     output = spec.output or ""
-    relative = _below(uri, spec.input_root) if spec.input_root else name
     return Item(
         index=index,
         uri=uri,
@@ -100,14 +113,13 @@ def _item(spec: JobSpec, index: int, uri: str, version: str | None) -> Item:
 
 def _below(uri: str, root: str) -> str:
     """The path of an input below JOB_INPUT_ROOT."""
-    if scheme(uri) in ("", "file") and scheme(root) in ("", "file"):
-        uri, root = str(local_path(uri)), str(local_path(root)).rstrip("/") + "/"
-    if not uri.startswith(root) or uri == root:
+    place, top = comparable(uri), comparable(root).removesuffix("/") + "/"
+    if not place.startswith(top) or place == top:
         raise BadUsage(
             f"input {shown(uri)} is not below JOB_INPUT_ROOT {shown(root)}",
             "correct JOB_INPUT_ROOT, or unset it to name results by their base name",
         )
-    return uri[len(root) :]
+    return place[len(top) :]
 
 
 def _inside(relative: str, *, encoded: bool) -> str:

@@ -3,7 +3,8 @@
 An answer is an error in disguise where it is null, or an object that says
 - `"status"`: "error", "fail", "failed" or "failure" (in any case), or
 - `"error"` with something behind it: true, a text, a list or an object that is not empty.
-This is asked of the answer itself, of the elements of a list, and of what lies under `predictions`. Innocent are
+This is asked of the answer itself, of the elements of a list, and of what lies under `predictions`; and of what a text
+holds that is JSON itself, for some modules encode their answer. Innocent are
 `"error_rate": 0.1`, `"errors": []`, `"error": null`, `"error": ""`, `"error": false` and `"error": 0.03`, a measure.
 """
 
@@ -40,6 +41,7 @@ def settle(written: Path, result: Path, form: str = "json") -> None:
         [sys.executable, "-I", "-c", code, place, str(written), str(result), form],
         capture_output=True,
         check=False,
+        env={},  # this process can be looked into by the model's, unlike ours: nothing of the job's goes there
     )
     if ended.returncode == _FAULT:
         raise ItemFailed(ended.stdout.decode())
@@ -109,10 +111,19 @@ def disguised_error(answer: Any) -> str | None:
     """What the answer says went wrong, in one line; None for an answer."""
     if answer is None:
         return "the module answered nothing (null)"
-    for place, part in _parts(answer):
+    for place, part in _parts(_decoded(answer)):
         if isinstance(part, dict) and (fault := _fault_in(part)) is not None:
             return f"the module answered with an error{place}: {fault}"
     return None
+
+
+def _decoded(answer: Any) -> Any:
+    if not isinstance(answer, str):
+        return answer
+    try:
+        return json.loads(answer)
+    except (ValueError, RecursionError):
+        return answer
 
 
 def _parts(answer: Any) -> Iterator[tuple[str, Any]]:

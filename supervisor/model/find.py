@@ -5,7 +5,6 @@ installer chose, be it the system's, a virtual environment's or conda's.
 """
 
 import re
-import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,7 +107,7 @@ def _interpreter(program: Path, environment: Mapping[str, str]) -> Path | None:
         return None
     if not head.startswith(b"#!"):
         return None
-    words = shlex.split(head.splitlines()[0][2:].decode(errors="replace"))
+    words = head.splitlines()[0][2:].decode(errors="replace").split()  # as the kernel does: it knows no quotes
     if long := _LONG_SHEBANG.search(head):
         words = [long["path"].decode(errors="replace")]
     if words and words[0].endswith("/env"):

@@ -2,9 +2,10 @@
 
 import contextlib
 import json
+import math
 import os
 import re
-import selectors
+import select
 import signal
 import subprocess
 import threading
@@ -25,8 +26,15 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m")  # colours: oslo.log ends each line with a
 _TAIL_LINES = 40
 # How much of what the model prints goes on to our own log, for each request; the rest is counted.
 _FORWARDED_BYTES = 1024 * 1024
+# What a pipe can hold at most, in reads of 64 KiB (fs.pipe-max-size).
+_PIPE_READS = 16
 # Seconds that the guest has to leave on its own, and then after SIGTERM.
 _LEAVE, _TERM = 2.0, 3.0
+# Seconds between two looks whether the guest lives. Its end closes the pipe, but for what it has forked and left
+# behind. (A pidfd would tell; Linux 4.14, which Batch's Amazon Linux 2 runs, has none.)
+_LOOK = 1.0
+# Where Python takes the locale for ASCII.
+_NO_LOCALE = ("", "C", "POSIX")
 
 
 class GuestDied(Exception):
@@ -55,17 +63,13 @@ class Guest:
         requests, self._requests = os.pipe()
         self._replies, replies = os.pipe()
         programs = str(installation.programs_folder)
-        path = environment.get("PATH", os.defpath)
-        environment = {**environment, "TMPDIR": str(scratch)}
-        if not installation.on_path:
-            environment["PATH"] = f"{programs}:{path}"
         try:
             self._process = subprocess.Popen(
                 [str(installation.python), "-u", str(WORKER), str(requests), str(replies), programs],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                env=environment,
+                env=_environment(installation, environment, scratch),
                 pass_fds=(requests, replies),
                 start_new_session=True,
             )
@@ -76,7 +80,6 @@ class Guest:
         finally:
             os.close(requests)
             os.close(replies)
-        self._ended = os.pidfd_open(self._process.pid)
         self._asked = 0
         self._closed = False
         self.log = Log(self._process, log)
@@ -92,6 +95,7 @@ class Guest:
     def send(self, do: str, **arguments: Any) -> None:
         """Sends one request and does not wait; `receive` is for the reply."""
         self._asked += 1
+        self._bury_orphans()
         self.log.begin()
         line = json.dumps({"id": self._asked, "do": do, "with": arguments}) + "\n"
         with contextlib.suppress(BrokenPipeError):  # receive says how it died
@@ -99,26 +103,27 @@ class Guest:
 
     def receive(self, timeout: float | None = None) -> dict[str, Any]:
         """Waits for the reply to the last request."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = time.monotonic() + (math.inf if timeout is None else timeout)
         buffer = bytearray()
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._replies, selectors.EVENT_READ)
-            selector.register(self._ended, selectors.EVENT_READ)
-            while True:
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    self.kill()
-                    raise GuestTimeout
-                ready = {key.fd for key, _ in selector.select(left)}
-                if self._replies in ready:
-                    piece = os.read(self._replies, 1024 * 1024)
-                    buffer += piece
-                    if (reply := self._reply_in(buffer)) is not None:
-                        return reply
-                    if not piece or len(buffer) > _LONGEST_REPLY:
-                        self._died()
-                elif self._ended in ready:
+        replies = select.poll()
+        replies.register(self._replies, select.POLLIN)
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                self.kill()
+                raise GuestTimeout
+            ended = self._process.poll() is not None
+            if not replies.poll(0 if ended else min(left, _LOOK) * 1000):
+                if ended:
                     self._died()
+                continue
+            piece = os.read(self._replies, 1024 * 1024)
+            buffer += piece
+            if (reply := self._reply_in(buffer)) is not None:
+                self.log.catch_up()
+                return reply
+            if not piece or len(buffer) > _LONGEST_REPLY:
+                self._died()
 
     def _reply_in(self, buffer: bytearray) -> dict[str, Any] | None:
         """Takes whole lines off the buffer; what is not the reply to the last request is not ours."""
@@ -158,7 +163,6 @@ class Guest:
         self.kill()
         self.log.join()
         os.close(self._replies)
-        os.close(self._ended)
 
     def kill(self) -> None:
         """Kills the guest's group, and its orphans that left the group (they are our children by then)."""
@@ -166,23 +170,51 @@ class Guest:
         self._process.wait()
         kill_orphans()
 
+    def _bury_orphans(self) -> None:
+        """Reaps the module's daemons that have ended. They are our children (PR_SET_CHILD_SUBREAPER, or PID 1), and
+        a daemon for each of a million items would fill the table of processes."""
+        with contextlib.suppress(ChildProcessError, ProcessLookupError):
+            while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                if ended.si_pid == self._process.pid or os.getpgid(ended.si_pid) == os.getpgrp():
+                    return  # somebody waits for this one
+                os.waitpid(ended.si_pid, 0)
+
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
 
 
+def _environment(installation: Installation, environment: Mapping[str, str], scratch: Path) -> dict[str, str]:
+    """The guest's environment: the image's own, with what its Python needs to be found and to see our paths."""
+    path = environment.get("PATH", os.defpath)
+    ours = {"TMPDIR": str(scratch)}
+    if not installation.on_path:
+        ours["PATH"] = f"{installation.programs_folder}:{path}"
+    locale = environment.get("LC_ALL") or environment.get("LC_CTYPE") or environment.get("LANG") or ""
+    if locale in _NO_LOCALE and not environment.get("LC_ALL"):
+        # Python 3.7 does this itself (PEP 538); 3.6 could not open a file whose name is not ASCII.
+        ours["LC_CTYPE"] = "C.UTF-8"
+    return {**environment, **ours}
+
+
 class Log:
-    """Reads what the guest prints, passes lines on within bounds, and keeps the end of it."""
+    """Reads what the guest prints, passes lines on within bounds, and keeps the end of it.
+
+    A thread waits for it all the time; whoever holds the lock may read what is there.
+    """
 
     def __init__(self, process: subprocess.Popen[bytes], emit: Callable[[str], None]) -> None:
         assert process.stdout is not None  # noqa: S101 - Popen was given a pipe
         self._pipe = process.stdout
+        os.set_blocking(self._pipe.fileno(), False)
         self._emit = emit
+        self._open = True
+        self._rest = b""
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self._left = _FORWARDED_BYTES
         self._dropped = 0
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._read, name="guest-log", daemon=True)
+        self._thread = threading.Thread(target=self._follow, name="guest-log", daemon=True)
         self._thread.start()
 
     def begin(self) -> None:
@@ -190,6 +222,13 @@ class Log:
         with self._lock:
             self._say_dropped()
             self._left = _FORWARDED_BYTES
+
+    def catch_up(self) -> None:
+        """Takes in what was printed before now: the guest flushes its streams before it replies."""
+        with self._lock:
+            for _ in range(_PIPE_READS):
+                if not self._take():
+                    return
 
     def tail(self) -> tuple[str, ...]:
         """The last lines that the guest printed."""
@@ -202,24 +241,33 @@ class Log:
         with self._lock:
             self._say_dropped()
 
-    def _read(self) -> None:
-        descriptor = self._pipe.fileno()
-        rest = b""
-        while piece := _read_some(descriptor):
-            *lines, rest = (rest + piece).split(b"\n")
+    def _follow(self) -> None:
+        printed = select.poll()
+        printed.register(self._pipe.fileno(), select.POLLIN)
+        while self._open:
+            printed.poll()
             with self._lock:
-                for line in lines:
-                    self._line(line)
-                while len(rest) > _LONGEST_LOG_LINE:
-                    self._line(rest[:_LONGEST_LOG_LINE])
-                    rest = rest[_LONGEST_LOG_LINE:]
-        with self._lock:
-            if rest:
-                self._line(rest)
+                self._take()
         self._pipe.close()
 
+    def _take(self) -> bool:
+        """Reads once what the pipe holds; False where it holds nothing now."""
+        if not self._open:
+            return False
+        try:
+            piece = os.read(self._pipe.fileno(), 64 * 1024)
+        except BlockingIOError:
+            return False
+        *lines, self._rest = (part for line in (self._rest + piece).split(b"\n") for part in _parts(line))
+        for line in lines:
+            self._line(line)
+        if self._rest and not piece:
+            self._line(self._rest)
+        self._open = bool(piece)
+        return self._open
+
     def _line(self, raw: bytes) -> None:
-        text = _ANSI.sub("", raw[:_LONGEST_LOG_LINE].decode("utf-8", "replace")).rstrip("\r")
+        text = _ANSI.sub("", raw.decode("utf-8", "replace")).rstrip("\r")
         self._tail.append(text[:1000])
         if len(raw) > self._left:
             self._dropped += 1
@@ -233,6 +281,11 @@ class Log:
                 f"({self._dropped:,} more lines not shown: over {_FORWARDED_BYTES // 1024:,} KiB in one prediction)"
             )
             self._dropped = 0
+
+
+def _parts(line: bytes) -> list[bytes]:
+    """A line in pieces that are short enough for the log."""
+    return [line[at : at + _LONGEST_LOG_LINE] for at in range(0, len(line), _LONGEST_LOG_LINE)] or [b""]
 
 
 def described_exit(status: int | None) -> str:
@@ -280,13 +333,6 @@ def _processes() -> list[tuple[int, int, int]]:
             parent, group = stat.rpartition(b")")[2].split()[1:3]
             found.append((int(entry.name), int(parent), int(group)))
     return found
-
-
-def _read_some(descriptor: int) -> bytes:
-    try:
-        return os.read(descriptor, 64 * 1024)
-    except OSError:
-        return b""
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -47,7 +47,6 @@ _RESERVED = frozenset(
         "max_logfile_size_mb",
         "methods",
         "model_name",
-        "name",
         "predict_endpoint",
         "publish_errors",
         "rate_limit_burst",
@@ -101,7 +100,7 @@ def _limit_of_names(module: Module) -> str | None:
             return f"deepaas-cli loses the argument {field.name}: its name is no identifier"
         if field.name in _RESERVED:
             return f"the argument {field.name} clashes with deepaas-cli's own option"
-    if module.release < (2, 2) and not (module.train_described and all(f.described for f in module.fields)):
+    if module.release < (2, 5) and not (module.train_described and all(f.described for f in module.fields)):
         return f"deepaas-cli {module.deepaas} needs a description on every argument"
     return None
 
@@ -139,6 +138,8 @@ def _limit_of_defaults(module: Module, taken: Field, arguments: Mapping[str, Any
 def _limit_of_arguments(module: Module, arguments: Mapping[str, Any]) -> str | None:
     simple = {"String": str, "Integer": int, "Float": (int, float)}
     for name, value in arguments.items():
+        if sum(own.startswith(name) for own in _RESERVED | {f"no{own}" for own in _RESERVED}) > 1:
+            return f"deepaas-cli takes {name} for the beginning of several options of its own"
         field = module.field(name)
         kind = field.type if field else ""
         wanted = simple.get(kind)

@@ -57,13 +57,14 @@ class Model:
         self._log = log
         self._guest: Guest | None = None
         self._warm = False
+        self._program_ran = False
         self._last_tail: tuple[str, ...] = ()
         self.installation = find.find(self._environment)
 
     def start(self) -> None:
         """Starts the guest, which begins to import the module; prepare waits for it."""
         self._scratch.mkdir(exist_ok=True)
-        self._warm = False
+        self._warm = self._program_ran = False
         try:
             self._guest = Guest(self.installation, self._environment, self._scratch, self._log)
         except OSError as error:
@@ -89,7 +90,7 @@ class Model:
             name, problem = next(iter(problems.items()))
             field = self.module.field(name)
             raise BadUsage(
-                f"JOB_PREDICT_ARGS: {name} is {known[name]!r}: {problem}",
+                f"JOB_PREDICT_ARGS: {name} is {repr(known[name])[:200]}: {problem}",
                 f"the argument is {field.summary}. {field.help}" if field else None,
             )
         return known
@@ -160,9 +161,7 @@ class Model:
     # one item by each way
 
     def _by_worker(self, arguments: Mapping[str, Any], source: Path, folder: Path) -> Answer:
-        if not self._warm:
-            self._ask("warm")
-            self._warm = True
+        self._warm_up()
         written = folder / "answer"
         reply = self._ask(
             "predict",
@@ -190,6 +189,12 @@ class Model:
     def _program(self, name: str, argv: list[str], folder: Path | None, written: Path) -> None:
         """Success is the expected output, whatever the exit status says: 1.3.0 to 2.5.1 exit 1 on success, 2.5.2
         and 2.6.0 can exit 0 without output."""
+        if self._program_ran:  # its options cannot be registered twice: a process runs one program
+            self.end()
+            self.start()
+            self.prepare()
+        self._warm_up()
+        self._program_ran = True
         reply = self._ask(
             "program",
             self._spec.predict_timeout,
@@ -199,6 +204,12 @@ class Model:
         )
         if not written.is_file():
             raise ItemFailed(f"{name} {self.module.deepaas} ended with status {reply['exit']} and wrote no answer")
+
+    def _warm_up(self) -> None:
+        """As the REST API does before its first prediction, and DEEPaaS' programs never do: one module, one answer."""
+        if not self._warm:
+            self._ask("warm")
+            self._warm = True
 
     @staticmethod
     def _settled(written: Path, folder: Path, form: str, runner: str) -> Answer:

@@ -35,13 +35,16 @@ def main() -> None:
     requests, replies = (own_descriptor(int(number)) for number in sys.argv[1:3])
     # Imports then search what they would search under deepaas-cli, not the folder of this file.
     sys.path[0] = sys.argv[3]
-    guest = Guest(sys.argv[3])
+    guest, process = Guest(sys.argv[3]), os.getpid()
     with os.fdopen(requests, "r", encoding="utf-8") as lines:
         for line in lines:
             request = json.loads(line)
             reply = answer(guest, request)
             reply["id"] = request["id"]
             flush_prints()
+            if os.getpid() != process:
+                # A child that the module forked, as daemons are made, left predict() by sys.exit or came back from it.
+                os._exit(reply["exit"] if isinstance(reply.get("exit"), int) else 0)
             os_write_all(replies, json.dumps(reply).encode("ascii") + b"\n")
 
 
@@ -76,7 +79,8 @@ def answer(guest: "Guest", request: Dict[str, Any]) -> Dict[str, Any]:
         return dict(refused.details, ok=False, kind=refused.kind, message=str(refused))
     except BaseException as error:  # SystemExit and KeyboardInterrupt too: the module must not end us
         traceback.print_exc()
-        return {"ok": False, "kind": "raised", "message": described(error)}
+        status = error.code if isinstance(error, SystemExit) else 1
+        return {"ok": False, "kind": "raised", "message": described(error), "exit": status}
 
 
 def described(error: BaseException) -> str:
@@ -141,7 +145,7 @@ class Guest:
     def program(self, name: str, argv: List[str], folder: Optional[str]) -> Dict[str, Any]:
         """Runs one of DEEPaaS' own programs in this process, where the module is already imported: a second
         import is 0.5 s for a small module and 7 s for a TensorFlow one."""
-        sys.argv = [os.path.join(self.programs, name), *argv]
+        sys.argv = [os.path.join(self.programs, name), *map(local, argv)]
         if folder:
             os.chdir(folder)
         try:
@@ -207,12 +211,7 @@ def find_module(wanted: Optional[str]) -> Tuple[str, str, Any]:
         )
     distribution, load = declared[name]
     try:
-        models = loading.get_available_models("v2")
-    except Exception:  # NoMatches, where the only module fails to import: the import itself says why
-        models = {}
-    if name in models:
-        return name, distribution, models[name]
-    try:
+        # Not loading.get_available_models(): it imports every module there is, and hides why one fails.
         return name, distribution, load()
     except BaseException as error:
         traceback.print_exc()
@@ -319,13 +318,19 @@ def problem(error: Exception) -> str:
     return str(messages) if messages else described(error)
 
 
+def local(text: str) -> str:
+    """A path or argument of the supervisor's, which are UTF-8, as this Python spells it: Python 3.6 in the C locale
+    takes file names for ASCII and would refuse one that is not."""
+    return os.fsdecode(text.encode("utf-8", "surrogateescape"))
+
+
 def uploads(name: str, field: Any, path: str) -> Any:
     """What the REST API hands over for an uploaded file."""
     from deepaas.model.v2.wrapper import UploadedFile
 
     values = {
         "name": name,
-        "filename": path,
+        "filename": local(path),
         # Some modules split the type and crash on None.
         "content_type": mimetypes.guess_type(path)[0] or "application/octet-stream",
         "original_filename": os.path.basename(path),

@@ -64,6 +64,7 @@ class Record:
         self.module: Module | None = None
         self.choice: Choice | None = None
         self.outcomes: list[Outcome] = []
+        self.warnings: list[str] = []
         self.failure: Failure | None = None
         self.log_tail: tuple[str, ...] = ()
         self.exit_code: int | None = None
@@ -146,6 +147,7 @@ class Record:
                 ),
                 "device": self.device.as_dict() if self.device else None,
                 "runner": {"name": self.choice.runner, "why": self.choice.why} if self.choice else None,
+                "warnings": list(self.warnings) or None,
                 "items": [o.as_dict() for o in self._listed()],
                 "error": failure_as_dict(self.failure, self.log_tail) if self.failure else None,
             }

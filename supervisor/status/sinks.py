@@ -1,5 +1,6 @@
 """Where the status goes: lines on stdout for people or for machines, and the document in storage."""
 
+import io
 import json
 import sys
 import tempfile
@@ -105,15 +106,13 @@ class Terminal:
         seconds = ", ".join(f"{stage} {spent:.2f} s" for stage, spent in outcome.seconds.items())
         number = f"[{len(record.outcomes)}/{record.total}]"
         where = f" -> {outcome.result}" if outcome.result else ""
-        self._out.line(f"{number} {outcome.state}: {outcome.item.shown}{where}" + (f" ({seconds})" if seconds else ""))
+        told = f"{number} {outcome.state}: {outcome.item.shown}{where}" + (f" ({seconds})" if seconds else "")
+        self._out.line(printable(told))
         if outcome.failure:
             self._out.line(f"    {outcome.failure.message}")
 
     def log(self, line: str) -> None:
-        # Control characters in the model's output must not drive the terminal.
-        self._out.line(
-            "  | " + "".join(c if c.isprintable() or c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in line)
-        )
+        self._out.line("  | " + printable(line))
 
     def warning(self, message: str) -> None:
         self._out.line(f"warning: {message}")
@@ -125,8 +124,15 @@ class Terminal:
         self._out.line(f"{record.state}: {told} in {record.elapsed:.1f} s{where}")
 
 
+def printable(text: str) -> str:
+    """Control characters in a key or in the model's output must not drive a terminal."""
+    return "".join(c if c.isprintable() or c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 def for_stdout() -> Reporter:
     """Readable lines on a terminal, JSON Lines anywhere else."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the locale has no letters for ends no job
+        sys.stdout.reconfigure(errors="backslashreplace")
     return Terminal(sys.stdout) if sys.stdout.isatty() else JsonLines(sys.stdout)
 
 
@@ -146,6 +152,8 @@ class DocumentFile:
         with tempfile.TemporaryDirectory(prefix="supervisor-status-") as folder:
             path = Path(folder, "status.json")
             path.write_text(
-                json.dumps(record.document(), indent=2, ensure_ascii=False) + "\n", errors="backslashreplace"
+                json.dumps(record.document(), indent=2, ensure_ascii=False) + "\n",
+                encoding="utf-8",
+                errors="backslashreplace",
             )
             storage.of(self._uri).upload(path, self._uri, media_type="application/json", metadata={})

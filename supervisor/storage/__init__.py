@@ -99,13 +99,13 @@ def disk_error(error: OSError, path: Path) -> StorageError:
     """What an OSError on a local path means: missing, denied, or a disk that is full or failing."""
     reason = f"{path}: {error.strerror or error}"
     match error:
-        case FileNotFoundError() | NotADirectoryError() | IsADirectoryError():
+        case FileNotFoundError() | NotADirectoryError() | IsADirectoryError() | FileExistsError():
             return Missing(reason)
         case PermissionError():
             return Denied(reason)
         case _ if error.errno == errno.EROFS:
             return Denied(reason)
-        case _ if error.errno == errno.ENAMETOOLONG:
+        case _ if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
             return Invalid(reason)
         case _:
             return Full(reason)

@@ -1,15 +1,18 @@
 """Inputs from web addresses, presigned ones among them. Read only."""
 
+import re
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
 import requests
 import tenacity
+import urllib3
 
 from supervisor.storage import Changed, Denied, Invalid, Missing, Object, Passing, StorageError, disk_error
 from supervisor.storage.uri import shown
 
+_LENGTH = re.compile(r"[0-9]{1,18}")
 # Seconds to connect, and without a byte before a stalled transfer is given up.
 _TIMEOUT = (10, 60)
 _RETRYING = tenacity.Retrying(
@@ -34,7 +37,7 @@ class Http:
                 size = answer.headers.get("Content-Length", "")
                 return Object(
                     uri=uri,
-                    size=int(size) if size.isdigit() else None,
+                    size=int(size) if _LENGTH.fullmatch(size) else None,
                     etag=answer.headers.get("ETag") or answer.headers.get("Last-Modified"),
                     media_type=answer.headers.get("Content-Type"),
                 )
@@ -57,10 +60,11 @@ class Http:
                 raise Changed(f"{shown(source.uri)}: was replaced while it was being read")
             try:
                 with target.open("wb") as writer:
-                    for piece in answer.iter_content(1024 * 1024):
+                    # The bytes as they are stored, also where the server names a Content-Encoding for them.
+                    for piece in answer.raw.stream(1024 * 1024, decode_content=False):
                         writer.write(piece)
-            except requests.RequestException as error:
-                raise _sorted(error, source.uri) from None
+            except urllib3.exceptions.HTTPError:
+                raise Passing(f"{shown(source.uri)}: the connection broke before the end") from None
             except OSError as error:
                 raise disk_error(error, target) from error
         if source.size is not None and target.stat().st_size != source.size:
@@ -104,8 +108,6 @@ def _sorted(error: Exception, uri: str) -> StorageError:
             return Denied(f"{where}: the server's certificate is not trusted")
         case requests.Timeout():
             return Passing(f"{where}: the server does not answer")
-        case requests.exceptions.ChunkedEncodingError():
-            return Passing(f"{where}: the connection broke before the end")
         case requests.ConnectionError():
             return Passing(f"{where}: cannot connect")
         case requests.TooManyRedirects():

@@ -93,7 +93,7 @@ def _replace(target: Path, source: Path) -> None:
 def _path(uri: str) -> Path:
     try:
         path = local_path(uri)
-    except (ValueError, RuntimeError) as error:
+    except ValueError as error:
         raise Invalid(str(error)) from None
     if "\0" in str(path):
         raise Invalid(f"{uri!r}: holds a zero byte")
@@ -122,6 +122,6 @@ def _provenance(path: Path, size: int) -> Mapping[str, str]:
         note = json.loads(_note(path).read_text())
         if note["size"] == size:
             return {str(name): str(value) for name, value in note["metadata"].items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         pass
     return {}

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import boto3
 import botocore.exceptions as boto
 from botocore.config import Config
-from s3transfer.exceptions import RetriesExceededError
+from s3transfer.exceptions import RetriesExceededError, S3DownloadFailedError
 from s3transfer.manager import TransferConfig, TransferManager
 from s3transfer.subscribers import BaseSubscriber
 
@@ -48,6 +48,7 @@ _PASSING = frozenset(
     }
 )
 _DENIED = frozenset({"ExpiredToken", "InvalidToken", "TokenRefreshRequired"})  # these come with status 400
+_REPLACED = "the object was replaced while it was being read"
 _CREDENTIALS = (
     boto.NoCredentialsError,
     boto.PartialCredentialsError,
@@ -91,11 +92,11 @@ class S3:
     def download(self, source: Object, target: Path) -> None:
         call = self._target(source.uri, source.version)
         bucket, key = call.pop("Bucket"), call.pop("Key")
-        with _sorted_errors(source.uri, target), TransferManager(self._client, _TRANSFER) as transfers:
-            pin = _Pinned(source)
-            transfers.download(bucket, key, str(target), extra_args=call, subscribers=[pin]).result()
-        if target.stat().st_size != source.size:
-            raise Passing(f"{source.uri}: {target.stat().st_size} of {source.size} bytes arrived")
+        if source.etag:
+            call["IfMatch"] = f'"{source.etag}"'
+        with _sorted_errors(source.uri, target), _Transfers(self._client, _TRANSFER) as transfers:
+            known = _Known(source)
+            transfers.download(bucket, key, str(target), extra_args=call, subscribers=[known]).result()
 
     def upload(self, source: Path, uri: str, *, media_type: str, metadata: Mapping[str, str]) -> None:
         call = self._target(uri)
@@ -103,7 +104,7 @@ class S3:
             "ContentType": media_type,
             "Metadata": {name: _ascii(value) for name, value in metadata.items()},
         }
-        with _sorted_errors(uri, source), TransferManager(self._client, _TRANSFER) as transfers:
+        with _sorted_errors(uri, source), _Transfers(self._client, _TRANSFER) as transfers:
             transfers.upload(str(source), call["Bucket"], call["Key"], extra_args=extra).result()
 
     def probe(self, uri: str) -> None:
@@ -127,15 +128,21 @@ class S3:
         return {"Bucket": bucket, "Key": key} | ({"VersionId": version} if version else {})
 
 
-class _Pinned(BaseSubscriber):
-    """Tells the transfer what stat saw: every request then asks for that ETag (If-Match)."""
+class _Transfers(TransferManager):
+    """Lets every GET ask for one ETag (If-Match): of itself the manager pins objects in several parts alone."""
+
+    ALLOWED_DOWNLOAD_ARGS = [*TransferManager.ALLOWED_DOWNLOAD_ARGS, "IfMatch"]  # noqa: RUF012 - as the base has it
+
+
+class _Known(BaseSubscriber):
+    """Tells the transfer what stat saw, which saves it a HEAD."""
 
     def __init__(self, source: Object) -> None:
         self._source = source
 
     def on_queued(self, future: Any, **_: Any) -> None:
         future.meta.provide_transfer_size(self._source.size)
-        future.meta.provide_object_etag(f'"{self._source.etag}"' if self._source.etag else None)
+        future.meta.provide_object_etag(self._source.etag)
 
 
 def _config(session: boto3.Session) -> Config:
@@ -169,6 +176,8 @@ def _sorted_errors(uri: str, local: Path | None = None) -> Iterator[None]:
         yield
     except boto.ClientError as error:
         raise _from_answer(error, uri) from error
+    except S3DownloadFailedError as error:
+        raise Changed(f"{uri}: {_REPLACED}") from error
     except RetriesExceededError as error:
         raise Passing(f"{uri}: given up after retries: {error.last_exception}") from error
     except _CREDENTIALS as error:
@@ -199,7 +208,7 @@ def _from_answer(error: boto.ClientError, uri: str) -> StorageError:
     if code in _MISSING or status == 404:
         return Missing(f"{uri}: no such object")
     if code == "PreconditionFailed" or status == 412:
-        return Changed(f"{uri}: the object was replaced while it was being read")
+        return Changed(f"{uri}: {_REPLACED}")
     if code == "InvalidObjectState":
         return Denied(f"{uri}: the object is archived; restore it first")
     if status == 403 and code in ("403", "AccessDenied"):

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 # General-purpose buckets are 3-63 of these; old us-east-1 ones up to 255 with "_" and capitals.
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]", re.ASCII)
@@ -26,17 +26,23 @@ def split_s3(uri: str) -> tuple[str, str]:
 
 
 def local_path(uri: str) -> Path:
-    """The path that a plain path or a file: URI names, absolute.
+    """The path that a plain path or a file: URI names, absolute. A leading ~ is the home folder, as a shell says.
 
-    Raises ValueError for a file: URI on another host.
+    Raises ValueError for a file: URI on another host, and for the home of nobody.
     """
     if scheme(uri) != "file":
-        return Path(uri).expanduser().absolute()
+        path = Path(uri)
+        # Asked of the text: Path drops a leading "./", and the key "~root/x" below "./" would leave the folder.
+        if uri.startswith("~"):
+            try:
+                path = path.expanduser()
+            except RuntimeError as error:
+                raise ValueError(f"{uri!r}: {error}") from None
+        return path.absolute()
     parts = urlsplit(uri, allow_fragments=False)
     if parts.netloc not in ("", "localhost"):
         raise ValueError(f"{uri!r} is on another host: use file:///path")
-    path = uri[len("file://") + len(parts.netloc) :]
-    return Path(unquote(path)).absolute()
+    return Path(_file_name(uri[len("file://") + len(parts.netloc) :])).absolute()
 
 
 def base_name(uri: str) -> str:
@@ -45,22 +51,48 @@ def base_name(uri: str) -> str:
         case "s3":
             return split_s3(uri)[1].rpartition("/")[2]
         case "http" | "https":
-            return unquote(urlsplit(uri).path.rpartition("/")[2])
+            return unquote(_web(uri).path.rpartition("/")[2])
         case "file":
-            return unquote(uri.rpartition("/")[2])
+            return _file_name(uri.rpartition("/")[2])
         case _:
             return uri.rpartition("/")[2]
+
+
+def comparable(uri: str) -> str:
+    """The URI without what does not name a place: a web address loses its query and its encoding, a file: URI
+    becomes its path.
+
+    Raises ValueError for a file: URI on another host and for an unusable web address.
+    """
+    match scheme(uri):
+        case "s3":
+            return uri
+        case "http" | "https":
+            parts = _web(uri)
+            return f"{parts.scheme}://{parts.netloc}{unquote(parts.path)}"
+        case _:
+            return str(local_path(uri))
 
 
 def shown(uri: str) -> str:
     """The URI without what may be secret: the user part and the query of a web address (a presigned URL's
     signature is in its query)."""
-    if scheme(uri) not in ("http", "https"):
+    if scheme(uri) in ("s3", "file", ""):
         return uri
     try:
         parts = urlsplit(uri)
-        host = parts.hostname or ""
-        port = f":{parts.port}" if parts.port else ""
     except ValueError:
         return f"{scheme(uri)}://…"
-    return f"{parts.scheme}://{host}{port}{parts.path}" + ("?…" if parts.query else "")
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" + ("?…" if parts.query else "")
+
+
+def _file_name(encoded: str) -> str:
+    """Names of files are bytes: those that are no UTF-8 become what os.fsencode turns back."""
+    return unquote(encoded, errors="surrogateescape")
+
+
+def _web(uri: str) -> SplitResult:
+    try:
+        return urlsplit(uri)
+    except ValueError:  # whose text would quote the user part
+        raise ValueError(f"{shown(uri)} is not a usable web address") from None

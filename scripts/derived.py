@@ -1,0 +1,144 @@
+"""Derived images: what they are called, and build.json, which says of each how it was last built.
+
+Name(registry="deepaas-batch", module="voice-activity", variant="cpu")      deepaas-batch/voice-activity:cpu
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from scripts.catalogue import Variant
+
+ROOT = Path(__file__).resolve().parent.parent
+RECORD = ROOT / "build" / "build.json"
+REGISTRY = "deepaas-batch"
+VERSION = 1
+
+
+class BadName(Exception):
+    """REGISTRY or TAG cannot be part of an image's name; the message is one line."""
+
+
+class BadRecord(Exception):
+    """build.json cannot be used; the message is one line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Name:
+    """`$REGISTRY/<module>:[$TAG-]<variant>`. Raises BadName."""
+
+    module: str
+    variant: Variant
+    registry: str = REGISTRY
+    tag: str | None = None
+
+    def __post_init__(self) -> None:
+        part = "[a-z0-9]+([._-]+[a-z0-9]+)*"
+        if not re.fullmatch(rf"{part}(:\d+)?(/{part})*", self.registry):
+            raise BadName(
+                f"REGISTRY is {self.registry!r}: use host[:port]/path in lower case, without a slash at its end"
+            )
+        if self.tag is not None and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}", self.tag):
+            raise BadName(f"TAG is {self.tag!r}: use letters, digits, dots, hyphens and underscores")
+
+    @property
+    def repository(self) -> str:
+        return f"{self.registry}/{self.module}"
+
+    @property
+    def full_tag(self) -> str:
+        return f"{self.tag}-{self.variant}" if self.tag else self.variant
+
+    def __str__(self) -> str:
+        return f"{self.repository}:{self.full_tag}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """What `supervisor check` found in an image: its exit code, and what each failed check said."""
+
+    exit_code: int
+    failed: Mapping[str, str] = field(default_factory=dict)
+
+    def faults(self, variant: Variant) -> dict[str, str]:
+        """What speaks against the image. A GPU that the building machine lacks does not."""
+        return {name: said for name, said in self.failed.items() if not (name == "device" and variant == "gpu")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """One derived image. Sizes in bytes; digest: None until it is pushed."""
+
+    name: str
+    module: str
+    variant: Variant
+    id: str
+    digest: str | None
+    base: str
+    base_digest: str
+    runtime: str
+    supervisor: str
+    size: int
+    added: int
+    seconds: float
+    built: str
+    check: Check
+
+    @property
+    def repository(self) -> str:
+        return self.name.rpartition(":")[0]
+
+    @property
+    def reference(self) -> str:
+        """What to run: by digest where a registry has it, else the local name."""
+        return f"{self.repository}@{self.digest}" if self.digest else self.name
+
+    @property
+    def identity(self) -> str:
+        """What tells this image from every other, pushed or not."""
+        return self.reference if self.digest else f"{self.name}@{self.id}"
+
+
+def read(path: Path = RECORD) -> dict[str, Built]:
+    """Every image that was built here, by name; empty before the first. Raises BadRecord."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    try:
+        document = json.loads(text)
+        if document["version"] != VERSION:
+            raise BadRecord(f"{path} is of version {document['version']}, not {VERSION}: remove it and build again")
+        return {image["name"]: _built(image) for image in document["images"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadRecord(f"{path} is damaged ({error!r}): remove it and build again") from None
+
+
+def record(built: Built, path: Path = RECORD) -> None:
+    """Adds one image to the others; builds that run side by side lose nothing of each other's. Raises BadRecord."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(path.with_suffix(".lock")):
+        images = read(path) | {built.name: built}
+        document = {"version": VERSION, "images": [asdict(images[name]) for name in sorted(images)]}
+        whole = path.with_suffix(".new")
+        whole.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        whole.replace(path)
+
+
+def _built(image: Mapping[str, Any]) -> Built:
+    known = {each.name for each in fields(Built)}
+    return Built(**{key: value for key, value in image.items() if key in known} | {"check": Check(**image["check"])})
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,53 @@
+"""The Docker engine: reached, or refused in one line, and its errors put into a sentence."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import docker
+from docker import DockerClient
+from docker.errors import APIError, DockerException, ImageNotFound
+from docker.models.images import Image
+
+# Pulling, building and checking an image may each say nothing for minutes.
+_PATIENCE_SECONDS = 1800
+
+
+class NoEngine(Exception):
+    """No Docker engine to work with; the message is one line for the person who asked."""
+
+
+def connect() -> DockerClient:
+    """The engine that DOCKER_HOST names, or this machine's. Raises NoEngine."""
+    where = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    try:
+        engine = docker.from_env(timeout=_PATIENCE_SECONDS)
+        engine.ping()
+    except DockerException as error:
+        if "permission denied" in str(error).lower():
+            raise NoEngine(f"no right to use the Docker engine at {where}: join the docker group") from None
+        raise NoEngine(f"no Docker engine answers at {where}: start it, or name another with DOCKER_HOST") from None
+    return engine
+
+
+def find_image(engine: DockerClient, name: str) -> Image | None:
+    """The image that the engine holds by that name, without a look at any registry."""
+    try:
+        return engine.images.get(name)
+    except ImageNotFound:
+        return None
+
+
+def registry_digest(image: Image, repository: str) -> str | None:
+    """The digest that `repository`'s registry knows the image by; None where it was neither pulled nor pushed."""
+    digests = dict(entry.rsplit("@", 1) for entry in image.attrs.get("RepoDigests") or ())
+    # The engine leaves Docker Hub's own names out.
+    return digests.get(re.sub(r"^(docker\.io/)?(library/)?", "", repository))
+
+
+def in_words(error: BaseException) -> str:
+    """What the engine said, on one line, without the client's own preamble."""
+    said = error.explanation if isinstance(error, APIError) and error.explanation else str(error)
+    said = " ".join(str(said).split())
+    return re.sub(r"^(Error response from daemon|Get \"[^\"]*\"|Head \"[^\"]*\"): ", "", said)[:300]

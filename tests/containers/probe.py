@@ -1,0 +1,33 @@
+"""Stands in for supervisor/cli.py in some container tests: tells what the private Python has around it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import ssl
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from supervisor.job import guest_environment
+
+LIBRARIES = ("boto3", "bz2", "ctypes", "lzma", "multiprocessing.shared_memory", "requests", "tenacity", "zlib")
+
+
+def main() -> int:
+    for name in LIBRARIES:
+        import_module(name)
+    seen = {
+        "modules": sorted({str(getattr(module, "__file__", None) or "") for module in sys.modules.values()} - {""}),
+        "mapped": sorted({line.split()[-1] for line in _mappings() if line.split()[-1].startswith("/")}),
+        "tls": ssl.create_default_context().check_hostname,
+        "addresses": [socket.gethostbyname(name) for name in sys.argv[2:]],
+        "model's environment": guest_environment(os.environ),
+    }
+    print(json.dumps(seen))
+    return 0
+
+
+def _mappings() -> list[str]:
+    return Path("/proc/self/maps").read_text().splitlines()

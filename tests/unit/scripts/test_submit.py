@@ -1,0 +1,147 @@
+"""One job submitted, to moto's Batch where there must be one; a container test runs such a job for real."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from scripts import catalogue, submit
+from scripts.job_definitions import Settings, register, render
+from scripts.submit import Submission
+from tests.unit.scripts.test_derived import BUILT
+
+if TYPE_CHECKING:
+    from mypy_boto3_batch import BatchClient
+
+pytestmark = pytest.mark.usefixtures("catalogue_read_once")
+
+JOB = ("voice-activity", "s3://recordings/in/a b+c.wav", "s3://recordings/out")
+
+
+@pytest.fixture
+def batch(monkeypatch: pytest.MonkeyPatch) -> Iterator[BatchClient]:
+    """A Batch with the definition registered and one queue."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDFORTESTS")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-key-for-tests")
+    # Jobs that end at once, for no engine runs here.
+    with mock_aws(config={"batch": {"use_docker": False}}):
+        client = boto3.client("batch")
+        role = boto3.client("iam").create_role(RoleName="batch", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+        client.create_compute_environment(computeEnvironmentName="machines", type="UNMANAGED", serviceRole=role)
+        add_queue(client, "predictions")
+        register(client, render(catalogue.find("voice-activity"), BUILT, "EC2", Settings()))
+        yield client
+
+
+def add_queue(batch: BatchClient, name: str) -> None:
+    batch.create_job_queue(
+        jobQueueName=name,
+        state="ENABLED",
+        priority=1,
+        computeEnvironmentOrder=[{"order": 1, "computeEnvironment": "machines"}],
+    )
+
+
+def submitted(batch: BatchClient) -> dict[str, str]:
+    """The parameters of the only job in the queue."""
+    [job] = [
+        each
+        for state in ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED")
+        for each in batch.list_jobs(jobQueue="predictions", jobStatus=state)["jobSummaryList"]
+    ]
+    return batch.describe_jobs(jobs=[job["jobId"]])["jobs"][0]["parameters"]
+
+
+def test_a_job_gets_its_input_and_output_as_parameters(batch: BatchClient) -> None:
+    assert submit.main(list(JOB)) == 0
+    assert submitted(batch) == {"input": JOB[1], "output": "s3://recordings/out/"}
+
+
+def test_it_is_said_how_to_follow_a_job(batch: BatchClient, capsys: pytest.CaptureFixture[str]) -> None:
+    submit.main(list(JOB))
+
+    said = capsys.readouterr().out
+    assert "voice-activity-cpu:1 in predictions" in said
+    assert "aws batch describe-jobs --jobs" in said
+    assert "aws logs tail /aws/batch/job --log-stream-name-prefix voice-activity-cpu/ --follow" in said
+
+
+def test_a_job_that_is_waited_for_ends_with_its_own_success(batch: BatchClient) -> None:
+    assert submit.main([*JOB, "--wait"]) == 0
+
+
+def test_a_job_is_named_after_its_file_in_letters_that_batch_takes() -> None:
+    job = Submission(definition="voice-activity-cpu", input="s3://b/in/a b+ü." + "x" * 200, output="s3://b/")
+
+    assert job.job_name.startswith("voice-activity-cpu-a-b-")
+    assert len(job.job_name) <= 128
+
+
+def test_arguments_go_over_the_catalogues_defaults() -> None:
+    options = submit._parser().parse_args(["yolov8", *JOB[1:], "--args", '{"conf": 0.5}'])
+
+    expected = '{"accept": "application/json", "conf": 0.5}'
+    assert submit.read(options).environment == {"JOB_PREDICT_ARGS": expected}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["voice-activty", *JOB[1:]], "did you mean voice-activity?"),
+        (["voice-activity", "a.wav", JOB[2]], "INPUT is 'a.wav', which a job cannot reach"),
+        (["voice-activity", JOB[1], "out"], "OUTPUT is 'out'"),
+        ([*JOB, "--variant", "tpu"], "VARIANT is 'tpu'"),
+        ([*JOB, "--variant", "gpu", "--fargate"], "Fargate has no GPU"),
+        ([*JOB, "--args", "{"], "ARGS is not JSON"),
+        ([*JOB, "--args", "[1]"], "ARGS is [1], not a JSON object"),
+        ([*JOB, "--env", "JOB_RUNNER"], "'JOB_RUNNER' is no NAME=VALUE"),
+        ([*JOB, "--env", "AWS_BATCH_JOB_ID=1"], "Batch keeps AWS_BATCH"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_64(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert submit.main(arguments) == 64
+    [line] = capsys.readouterr().err.splitlines()
+    assert said in line
+
+
+@pytest.mark.parametrize("options", [["--variant", "gpu"], ["--fargate"]])
+def test_a_definition_that_is_not_registered_is_said_with_the_command_that_registers_it(
+    options: list[str], batch: BatchClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert submit.main([*JOB, *options]) == 64
+    assert "make job-definitions MODEL=voice-activity REGISTER=1" in capsys.readouterr().err
+
+
+def test_a_queue_that_is_not_there_is_said_with_those_that_are(
+    batch: BatchClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert submit.main([*JOB, "--queue", "prediction"]) == 64
+    assert "there is no job queue prediction: there are predictions" in capsys.readouterr().err
+
+
+def test_one_of_several_queues_must_be_named(batch: BatchClient, capsys: pytest.CaptureFixture[str]) -> None:
+    add_queue(batch, "urgent")
+
+    assert submit.main(list(JOB)) == 64
+    assert "there are predictions, urgent" in capsys.readouterr().err
+
+
+def test_a_queue_that_is_disabled_is_not_taken_for_the_only_one(
+    batch: BatchClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    batch.update_job_queue(jobQueue="predictions", state="DISABLED")
+
+    assert submit.main(list(JOB)) == 64
+    assert "there is none here" in capsys.readouterr().err
+
+
+def test_a_queue_that_is_disabled_is_said(batch: BatchClient, capsys: pytest.CaptureFixture[str]) -> None:
+    batch.update_job_queue(jobQueue="predictions", state="DISABLED")
+
+    assert submit.main([*JOB, "--queue", "predictions"]) == 64
+    assert "the job queue predictions is disabled" in capsys.readouterr().err

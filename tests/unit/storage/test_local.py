@@ -1,0 +1,270 @@
+"""Local files: whole or not at all, and never those of the user."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from supervisor.storage import Changed, Denied, Full, Invalid, Missing, StorageError, of, on_output
+from supervisor.storage.local import Local
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def local() -> Local:
+    return Local()
+
+
+def made(path: Path, content: bytes = b"content") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def upload(local: Local, source: Path, uri: object, **metadata: str) -> None:
+    local.upload(source, str(uri), media_type="application/json", metadata=metadata)
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("size", [0, 1, 3 * 1024 * 1024 + 7])
+def test_bytes_come_back_as_they_went(size: int, local: Local, tmp_path: Path) -> None:
+    content = os.urandom(size)
+    upload(local, made(tmp_path / "source", content), tmp_path / "out" / "result")
+    found = local.stat(str(tmp_path / "out" / "result"))
+    assert found.size == size
+    local.download(found, tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == content
+
+
+@pytest.mark.parametrize("name", ["a b.json", "100%.json", "%41.json", "ü🎙.json", "new\nline.json", "\udcff.json"])
+def test_a_file_uri_and_a_path_name_the_same_file(name: str, local: Local, tmp_path: Path) -> None:
+    upload(local, made(tmp_path / "source"), tmp_path / name)
+    assert local.stat((tmp_path / name).as_uri()).size == len(b"content")
+    assert local.stat((tmp_path / name).as_uri().replace("file://", "FILE://localhost")).size == len(b"content")
+
+
+def test_provenance_is_kept_beside_the_result(local: Local, tmp_path: Path) -> None:
+    result = tmp_path / "a.json"
+    upload(local, made(tmp_path / "source"), result, **{"input-etag": "abc"})
+    assert local.stat(str(result)).metadata == {"input-etag": "abc"}
+    assert files(tmp_path) == [".a.json.provenance", "a.json", "source"]
+
+
+def test_a_result_of_another_size_has_lost_its_provenance(local: Local, tmp_path: Path) -> None:
+    result = tmp_path / "a.json"
+    upload(local, made(tmp_path / "source"), result, **{"input-etag": "abc"})
+    result.write_bytes(b"edited by hand")
+    assert local.stat(str(result)).metadata == {}
+
+
+@pytest.mark.parametrize("note", [b"", b"[]", b"{}", b"\xff", b'{"size": 7, "metadata": 3}', b"[" * 100_000])
+def test_a_spoilt_note_is_no_provenance(note: bytes, local: Local, tmp_path: Path) -> None:
+    result = made(tmp_path / "a.json")
+    made(tmp_path / ".a.json.provenance", note)
+    assert local.stat(str(result)).metadata == {}
+
+
+def test_a_long_name_has_its_provenance_too(local: Local, tmp_path: Path) -> None:
+    result = tmp_path / ("é" * 125 + ".json")
+    upload(local, made(tmp_path / "source"), result, runner="worker")
+    assert local.stat(str(result)).metadata == {"runner": "worker"}
+
+
+def test_a_file_that_changed_since_it_was_looked_at_is_noticed(local: Local, tmp_path: Path) -> None:
+    source = made(tmp_path / "a.wav")
+    found = local.stat(str(source))
+    source.write_bytes(b"CONTENT")
+    with pytest.raises(Changed, match="changed while it was being read"):
+        local.download(found, tmp_path / "copy")
+
+
+# what is not there, or in the way
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "told"),
+    [
+        (lambda place: None, Missing, "no such file"),
+        (lambda place: place.mkdir(), Missing, "is a folder"),
+        (os.mkfifo, Invalid, "not a regular file"),
+        (lambda place: place.symlink_to(place), Invalid, "symbolic links"),
+        (lambda place: place.symlink_to("nowhere"), Missing, "no such file"),
+    ],
+    ids=["nothing", "folder", "pipe", "loop", "dangling"],
+)
+def test_an_input_that_is_no_file_is_refused(
+    make: Callable[[Path], object], kind: type[StorageError], told: str, local: Local, tmp_path: Path
+) -> None:
+    make(tmp_path / "a.wav")
+    with pytest.raises(kind, match=told):
+        local.stat(str(tmp_path / "a.wav"))
+
+
+@pytest.mark.parametrize("uri", ["file://elsewhere/a.wav", "~nobody-of-that-name/a.wav", "/a\0b", "/" + "x" * 300])
+def test_a_path_that_cannot_be_is_invalid(uri: str, local: Local) -> None:
+    with pytest.raises(Invalid):
+        local.stat(uri)
+
+
+def test_a_tilde_is_the_home_folder_at_the_start_alone(
+    local: Local, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    upload(local, made(tmp_path / "source"), "~/a")
+    upload(local, tmp_path / "source", "./~/b")
+    upload(local, tmp_path / "source", "./~root/c")
+    assert files(tmp_path) == ["home/a", "source", "~/b", "~root/c"]
+
+
+@pytest.mark.parametrize("place", ["in-the-way/a.json", "in-the-way/deeper/a.json"])
+def test_a_file_in_the_way_of_a_folder_makes_the_output_unwritable(place: str, local: Local, tmp_path: Path) -> None:
+    made(tmp_path / "in-the-way")
+    with pytest.raises(Missing) as refused:
+        upload(local, made(tmp_path / "source"), tmp_path / place)
+    assert on_output(refused.value).code == 73
+
+
+def test_a_folder_in_the_way_of_a_result_makes_the_output_unwritable(local: Local, tmp_path: Path) -> None:
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(Missing):
+        upload(local, made(tmp_path / "source"), tmp_path / "a.json")
+    assert files(tmp_path) == ["source"]
+
+
+def test_a_link_is_replaced_and_what_it_points_to_left_alone(local: Local, tmp_path: Path) -> None:
+    other = made(tmp_path / "other", b"precious")
+    (tmp_path / "a.json").symlink_to(other)
+    upload(local, made(tmp_path / "source"), tmp_path / "a.json")
+    assert other.read_bytes() == b"precious"
+    assert (tmp_path / "a.json").read_bytes() == b"content"
+
+
+def test_an_input_behind_a_link_is_read(local: Local, tmp_path: Path) -> None:
+    (tmp_path / "a.wav").symlink_to(made(tmp_path / "real.wav"))
+    local.download(local.stat(str(tmp_path / "a.wav")), tmp_path / "copy")
+    assert not (tmp_path / "copy").is_symlink()
+
+
+# whole or not at all, in processes of their own
+
+
+def in_process(code: str, *arguments: object, user: int | None = None) -> "subprocess.Popen[str]":
+    """Python code with Local at hand; as `user` where we are root, who may do all."""
+    start = f"""
+import os, resource, sys
+from pathlib import Path
+from supervisor import storage
+from supervisor.storage.local import Local
+{f"os.setuid({user})" if user and os.getuid() == 0 else ""}
+def upload(source, target):
+    Local().upload(Path(source), target, media_type="application/json", metadata={{"a": "b"}})
+"""
+    return subprocess.Popen(
+        [sys.executable, "-c", start + code, *map(str, arguments)], stdout=subprocess.PIPE, text=True
+    )
+
+
+def told(process: "subprocess.Popen[str]") -> str:
+    with process:
+        stdout, _ = process.communicate(timeout=60)
+    return stdout.strip()
+
+
+_KIND = """
+try:
+    {call}
+except storage.StorageError as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_a_full_disk_leaves_the_old_result_as_it_was(local: Local, tmp_path: Path) -> None:
+    result = made(tmp_path / "out" / "a.json", b"the old result")
+    code = "resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))" + _KIND.format(call="upload(*sys.argv[1:])")
+    said = told(in_process(code, made(tmp_path / "source", b"x" * 200_000), result))
+    assert said.startswith(Full.__name__)
+    assert files(tmp_path / "out") == ["a.json"]
+    assert result.read_bytes() == b"the old result"
+
+
+def test_a_copy_that_does_not_fit_is_a_full_disk(tmp_path: Path) -> None:
+    code = "resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))" + _KIND.format(
+        call="Local().download(Local().stat(sys.argv[1]), Path(sys.argv[2]))"
+    )
+    said = told(in_process(code, made(tmp_path / "source", b"x" * 200_000), tmp_path / "copy"))
+    assert said.startswith(Full.__name__)
+
+
+def test_a_killed_upload_leaves_no_result(tmp_path: Path) -> None:
+    # A pipe for a source holds the upload in the middle for as long as it takes.
+    os.mkfifo(tmp_path / "source")
+    out = tmp_path / "out"
+    process = in_process("upload(*sys.argv[1:])", tmp_path / "source", out / "a.json")
+    with (tmp_path / "source").open("wb") as writer:
+        writer.write(b"x" * 4 * 1024 * 1024)
+        writer.flush()
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert [name for name in files(out) if not name.endswith(".partial")] == []
+
+
+@pytest.fixture
+def closed(tmp_path: Path) -> Path:
+    """A folder that others may look into and not write to."""
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_uid == os.getuid() and folder.is_relative_to(tempfile.gettempdir()):
+            folder.chmod(folder.stat().st_mode | 0o055)
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0o555)
+    return folder
+
+
+def test_a_folder_that_may_not_be_written_to_is_denied(closed: Path, tmp_path: Path) -> None:
+    source = made(tmp_path / "source")
+    source.chmod(0o644)
+    said = told(in_process(_KIND.format(call="upload(*sys.argv[1:])"), source, closed / "a.json", user=NOBODY))
+    assert said == f"{Denied.__name__} {closed}/a.json: Permission denied"
+    said = told(in_process(_KIND.format(call="upload(*sys.argv[1:])"), source, closed / "x" / "a.json", user=NOBODY))
+    assert said.startswith(Denied.__name__)
+
+
+def test_probing_tells_and_leaves_nothing(closed: Path, local: Local, tmp_path: Path) -> None:
+    said = told(in_process(_KIND.format(call="Local().probe(sys.argv[1])"), closed / "deeper", user=NOBODY))
+    assert said.startswith(Denied.__name__)
+    local.probe(str(tmp_path / "not" / "there" / "yet"))
+    made(tmp_path / "file")
+    with pytest.raises(Missing, match="not a folder"):
+        local.probe(str(tmp_path / "file" / "below"))
+    assert files(tmp_path) == ["file"]
+    assert not (tmp_path / "not").exists()
+
+
+def test_a_file_that_may_not_be_read_is_denied(closed: Path, tmp_path: Path) -> None:
+    source = made(tmp_path / "source")
+    source.chmod(0)
+    code = _KIND.format(call="Local().download(Local().stat(sys.argv[1]), Path('/dev/shm/nothing-comes-here'))")
+    assert told(in_process(code, source, user=NOBODY)).startswith(Denied.__name__)
+
+
+# which storage serves what
+
+
+@pytest.mark.parametrize("uri", ["ftp://host/a", "gs://bucket/a", "s4://bucket/a"])
+def test_an_unknown_scheme_is_invalid_and_names_those_known(uri: str) -> None:
+    with pytest.raises(Invalid, match="is not one of s3://, https://, file://"):
+        of(uri)
+
+
+@pytest.mark.parametrize("uri", ["/a/b", "a", "file:///a", "FILE:///a", "a:b", "./s3:/x"])
+def test_paths_are_local(uri: str) -> None:
+    assert isinstance(of(uri), Local)

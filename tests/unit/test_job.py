@@ -1,0 +1,339 @@
+"""The job as the environment and the flags describe it."""
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from supervisor import job
+from supervisor.failures import BadUsage
+from supervisor.job import VARIABLES, JobSpec
+
+INPUT = {"JOB_INPUT": "s3://recordings/a.wav", "JOB_OUTPUT": "s3://recordings/out/"}
+SECRET = "whsec_" + base64.b64encode(b"a signing key of some length").decode()
+
+
+def read(flags: Mapping[str, str | None] | None = None, /, **environ: str) -> JobSpec:
+    return job.read(environ, flags or {})
+
+
+def test_what_is_not_said_has_its_default() -> None:
+    spec = read(**INPUT)
+    assert (spec.input, spec.output) == ("s3://recordings/a.wav", "s3://recordings/out/")
+    assert (spec.event, spec.manifest, spec.input_root, spec.input_field) == (None, None, None, None)
+    assert (spec.runner, spec.device, spec.overwrite) == ("auto", "auto", "changed")
+    assert (spec.predict_args, spec.predict_timeout, spec.max_failures) == ({}, None, 0)
+    assert (spec.status, spec.status_url, spec.status_secret) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "member", "read_as"),
+    [
+        ("JOB_INPUT_ROOT", "s3://recordings", "input_root", "s3://recordings/"),
+        ("JOB_OUTPUT", "results", "output", "results/"),
+        ("JOB_PREDICT_ARGS", '{"threshold": 0.6, "a": [null]}', "predict_args", {"threshold": 0.6, "a": [None]}),
+        ("JOB_INPUT_FIELD", "audio", "input_field", "audio"),
+        ("JOB_RUNNER", "worker", "runner", "worker"),
+        ("JOB_DEVICE", "cuda", "device", "cuda"),
+        ("JOB_PREDICT_TIMEOUT", "0.5", "predict_timeout", 0.5),
+        ("JOB_PREDICT_TIMEOUT", "600", "predict_timeout", 600.0),
+        ("JOB_OVERWRITE", "never", "overwrite", "never"),
+        ("JOB_MAX_FAILURES", "17", "max_failures", 17),
+        ("JOB_STATUS", "s3://other/status.json", "status", "s3://other/status.json"),
+        ("JOB_STATUS_URL", "https://example.org/hook", "status_url", "https://example.org/hook"),
+        ("JOB_STATUS_SECRET", SECRET, "status_secret", b"a signing key of some length"),
+    ],
+)
+def test_each_variable_is_read(name: str, value: str, member: str, read_as: object) -> None:
+    assert getattr(read(**INPUT | {name: value}), member) == read_as
+
+
+@pytest.mark.parametrize("variable", VARIABLES, ids=lambda v: v.name)
+def test_an_empty_variable_counts_as_unset(variable: job.Variable) -> None:
+    assert read(**{variable.name: "", "AWS_BATCH_JOB_ID": "1"}) == read(AWS_BATCH_JOB_ID="1")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "advice"),
+    [
+        ("JOB_RUNNER", "wroker", "did you mean worker"),
+        ("JOB_DEVICE", "GPU0", "cpu, cuda, auto"),
+        ("JOB_DEVICE", "CUDA", "did you mean cuda"),
+        ("JOB_OVERWRITE", "yes", "changed, always, never"),
+        ("JOB_MAX_FAILURES", "-1", "whole number"),
+        ("JOB_MAX_FAILURES", "1.5", "whole number"),
+        ("JOB_MAX_FAILURES", "²", "whole number"),
+        ("JOB_PREDICT_TIMEOUT", "0", "above 0"),
+        ("JOB_PREDICT_TIMEOUT", "10s", "above 0"),
+        ("JOB_PREDICT_TIMEOUT", "nan", "above 0"),
+        ("JOB_PREDICT_TIMEOUT", "inf", "above 0"),
+        ("JOB_INPUT", "  ", "not a URI"),
+        ("JOB_OUTPUT", " ", "not a URI"),
+    ],
+)
+def test_a_bad_value_is_refused_by_name_and_value_with_advice(name: str, value: str, advice: str) -> None:
+    with pytest.raises(BadUsage) as refused:
+        read(**INPUT | {name: value})
+    told = f"{refused.value.message} {refused.value.hint}"
+    assert name in told
+    assert repr(value) in told
+    assert advice in told
+    assert refused.value.code == 64
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("threshold=0.6", "is not JSON"),
+        ("{'threshold': 0.6}", "is not JSON"),
+        ('{"a": NaN}', "is not JSON: NaN is not JSON"),
+        ("[1]", "a JSON list"),
+        ("null", "a JSON NoneType"),
+        ("[" * 50_000, "is not JSON"),
+        ('{"a": ' + "9" * 5000 + "}", "is not JSON"),
+    ],
+)
+def test_predict_args_that_are_no_object_are_refused(value: str, told: str) -> None:
+    with pytest.raises(BadUsage, match=f"JOB_PREDICT_ARGS (is )?{told}") as refused:
+        read(**INPUT, JOB_PREDICT_ARGS=value)
+    assert '{"threshold": 0.6}' in refused.value.hint
+
+
+@pytest.mark.parametrize("value", ["whsec_not base64!", "hunter2 is my secret", "whsec_", "whsec_\u00e9"])
+def test_a_bad_secret_is_refused_and_never_shown(value: str) -> None:
+    with pytest.raises(BadUsage, match="JOB_STATUS_SECRET") as refused:
+        read(**INPUT, JOB_STATUS_SECRET=value)
+    assert value.removeprefix("whsec_") == "" or value.removeprefix("whsec_") not in str(refused.value)
+
+
+def test_a_webhook_that_is_no_web_address_is_refused_without_showing_its_token() -> None:
+    with pytest.raises(BadUsage, match="JOB_STATUS_URL") as refused:
+        read(**INPUT, JOB_STATUS_URL="htps://example.org/?token=hunter2")
+    assert "hunter2" not in f"{refused.value.message}{refused.value.hint}"
+
+
+def test_the_secret_and_the_guests_environment_stay_out_of_the_specs_text() -> None:
+    text = repr(read(**INPUT, JOB_STATUS_SECRET=SECRET, DATABASE_PASSWORD="hunter2"))
+    assert "signing key" not in text
+    assert "hunter2" not in text
+
+
+# flags
+
+
+def test_a_flag_wins_over_its_variable() -> None:
+    spec = read({"device": "cpu", "output": "here"}, **INPUT, JOB_DEVICE="cuda")
+    assert (spec.device, spec.output) == ("cpu", "here/")
+
+
+def test_an_input_flag_wins_over_every_source_in_the_environment() -> None:
+    spec = read({"input": "a.wav"}, JOB_EVENT="{}", JOB_MANIFEST="s3://recordings/list")
+    assert (spec.input, spec.event, spec.manifest) == ("a.wav", None, None)
+
+
+def test_every_variable_but_the_secret_has_a_flag_named_after_it() -> None:
+    assert {v.name: v.flag for v in VARIABLES}["JOB_PREDICT_ARGS"] == "--predict-args"
+    assert [v.name for v in VARIABLES if v.secret] == ["JOB_STATUS_SECRET"]
+
+
+# exactly one source
+
+
+@pytest.mark.parametrize(
+    "names", [("JOB_INPUT", "JOB_EVENT"), ("JOB_EVENT", "JOB_MANIFEST"), ("JOB_INPUT", "JOB_EVENT", "JOB_MANIFEST")]
+)
+def test_two_sources_are_refused_by_name(names: tuple[str, ...]) -> None:
+    with pytest.raises(BadUsage, match=" and ".join(names)):
+        read(**dict.fromkeys(names, "x"))
+
+
+def test_two_sources_by_flag_are_refused_too() -> None:
+    with pytest.raises(BadUsage, match="JOB_INPUT and JOB_EVENT"):
+        read({"input": "a", "event": "{}"})
+
+
+def test_no_source_is_refused_by_the_names_of_all() -> None:
+    with pytest.raises(BadUsage, match="JOB_INPUT, JOB_EVENT and JOB_MANIFEST"):
+        read(JOB_OUTPUT="out").require_complete()
+
+
+def test_no_output_is_refused() -> None:
+    with pytest.raises(BadUsage, match="JOB_OUTPUT"):
+        read(JOB_INPUT="a.wav").require_complete()
+
+
+# names
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [
+        ("JOB_INPTU", "JOB_INPUT"),
+        ("JOB_INPUTS", "JOB_INPUT"),
+        ("JOB_Input", "JOB_INPUT"),
+        ("JOB_OUTPT", "JOB_OUTPUT"),
+        ("JOB_OUPUT", "JOB_OUTPUT"),
+        ("JOB_EVENTS", "JOB_EVENT"),
+        ("JOB_MANIFST", "JOB_MANIFEST"),
+        ("JOB_PREDICTARGS", "JOB_PREDICT_ARGS"),
+        ("JOB_PREDICT_ARG", "JOB_PREDICT_ARGS"),
+        ("JOB_MAX_FAILURE", "JOB_MAX_FAILURES"),
+        ("JOB_RUNER", "JOB_RUNNER"),
+        ("JOB_DEVICES", "JOB_DEVICE"),
+        ("JOB_OVERWRTE", "JOB_OVERWRITE"),
+        ("JOB_STATUS_URI", "JOB_STATUS_URL"),
+        ("JOB_STATUS_SECRETS", "JOB_STATUS_SECRET"),
+        ("JOB_INPUTROOT", "JOB_INPUT_ROOT"),
+        ("JOB_INPUT_FEILD", "JOB_INPUT_FIELD"),
+        ("JOB_ARRAY_INDX", "JOB_ARRAY_INDEX"),
+    ],
+)
+def test_a_near_miss_is_refused_with_what_was_meant(wrong: str, meant: str) -> None:
+    with pytest.raises(BadUsage, match=f"{wrong} is not known: did you mean {meant}\\?"):
+        read(**INPUT | {wrong: "x"})
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["JOB_NAME", "JOB_ID", "JOB_QUEUE", "JOB_DEFINITION", "JOB_TMPDIR", "JOB_URL", "JOB_BASE_NAME",
+     "JOB_DISPLAY_URL", "JOB_COMPLETION_INDEX", "JOB_ATTEMPT", "JOB_STATE", "JOB_USER", "JOB_ROLE", "JOB_TYPE",
+     "JOB_HOME", "JOB_SCRIPT", "JOB_PARTITION", "JOB_NODELIST", "JOB_START_TIME", "JOB_LOG", "JOB_", "JOBS",
+     "JOB", "MY_JOB_INPTU", "LOADL_JOB_NAME"],
+)  # fmt: skip
+def test_other_peoples_names_are_left_alone(name: str) -> None:
+    environ = {**INPUT, "AWS_BATCH_JOB_ID": "1", "JOB_ARRAY_INDEX": "0", name: "5"}
+    assert name in read(**environ).guest_environment
+
+
+@pytest.mark.parametrize("variable", VARIABLES, ids=lambda v: v.name)
+def test_no_known_name_is_taken_for_a_near_miss_of_another(variable: job.Variable) -> None:
+    read(**{variable.name: ""})
+
+
+# identity
+
+
+@pytest.mark.parametrize(
+    ("environ", "id", "attempt", "index", "name"),
+    [
+        ({"AWS_BATCH_JOB_ID": "5f2e-1", "AWS_BATCH_JOB_ATTEMPT": "2"}, "5f2e-1", 2, None, "5f2e-1"),
+        (
+            {"AWS_BATCH_JOB_ID": "5f2e-1:3", "AWS_BATCH_JOB_ARRAY_INDEX": "3", "AWS_BATCH_JOB_ATTEMPT": "1"},
+            "5f2e-1", 1, 3, "5f2e-1-3",
+        ),
+        ({"AWS_BATCH_JOB_ID": "5f2e-1:3"}, "5f2e-1", 1, 3, "5f2e-1-3"),
+        ({"AWS_BATCH_JOB_ID": "5f2e-1#0"}, "5f2e-1_0", 1, None, "5f2e-1_0"),
+        ({"SLURM_JOB_ID": "71", "SLURM_RESTART_COUNT": "1"}, "71", 2, None, "71"),
+        (
+            {"SLURM_JOB_ID": "73", "SLURM_ARRAY_JOB_ID": "71", "SLURM_ARRAY_TASK_ID": "12"},
+            "71", 1, 12, "71-12",
+        ),
+        ({"AWS_BATCH_JOB_ID": "x", "JOB_COMPLETION_INDEX": "0"}, "x", 1, 0, "x-0"),
+        ({"AWS_BATCH_JOB_ID": "x", "JOB_ARRAY_INDEX": "4"}, "x", 1, 4, "x-4"),
+        ({"AWS_BATCH_JOB_ID": "x", "AWS_BATCH_JOB_ATTEMPT": "²"}, "x", 1, None, "x"),
+        ({"AWS_BATCH_JOB_ID": "../../etc/x"}, "_.._etc_x", 1, None, "_.._etc_x"),
+    ],
+)  # fmt: skip
+def test_the_scheduler_names_the_job(
+    environ: dict[str, str], id: str, attempt: int, index: int | None, name: str
+) -> None:
+    identity = read(**INPUT, **environ).identity
+    assert (identity.id, identity.attempt, identity.array_index, identity.name) == (id, attempt, index, name)
+
+
+def test_batchs_queue_is_known() -> None:
+    assert read(**INPUT, AWS_BATCH_JQ_NAME="spot").identity.queue == "spot"
+
+
+def test_a_job_of_no_scheduler_gets_a_name_of_its_own() -> None:
+    first, second = read(**INPUT).identity, read(**INPUT).identity
+    assert first.id.startswith("local-")
+    assert first.id != second.id
+
+
+@pytest.mark.parametrize(
+    "name", ["AWS_BATCH_JOB_ARRAY_INDEX", "JOB_ARRAY_INDEX", "SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX"]
+)
+@pytest.mark.parametrize("value", ["three", "-1", "1" * 5000])
+def test_an_index_that_is_no_number_is_refused_by_name(name: str, value: str) -> None:
+    with pytest.raises(BadUsage, match=f"{name} is '{value}'"):
+        read(**INPUT, **{name: value})
+
+
+def test_the_status_document_lies_beside_the_results_under_the_jobs_name() -> None:
+    spec = read(JOB_INPUT="a", JOB_OUTPUT="s3://b/out", AWS_BATCH_JOB_ID="j:2", AWS_BATCH_JOB_ARRAY_INDEX="2")
+    assert spec.status_uri == "s3://b/out/_status/j-2.json"
+
+
+def test_the_image_is_what_its_build_recorded() -> None:
+    image = read(**INPUT, SUPERVISOR_IMAGE="r/m@sha256:1", SUPERVISOR_BASE="b@sha256:2", SUPERVISOR_VARIANT="cpu").image
+    assert (image.name, image.base, image.module, image.variant) == ("r/m@sha256:1", "b@sha256:2", None, "cpu")
+
+
+# the guest
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN",
+        "AWS_ACCESS_KEY", "AWS_SECRET_KEY", "AWS_CREDENTIAL_EXPIRATION", "AWS_CREDENTIAL_FILE",
+        "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE", "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ROLE_ARN",
+        "AWS_ROLE_SESSION_NAME", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "AWS_BEARER_TOKEN_BEDROCK", "AWS_LOGIN_CACHE_DIRECTORY",
+        "AWSACCESSKEYID", "AWSSECRETACCESSKEY", "AWSSESSIONTOKEN", "BOTO_CONFIG", "S3_ACCESS_KEY_ID",
+        "S3_SECRET_ACCESS_KEY", "MINIO_SECRET_KEY", "MC_HOST_play", "ECS_CONTAINER_METADATA_URI_V4",
+        "JOB_INPUT", "JOB_EVENT", "JOB_STATUS_URL", "JOB_STATUS_SECRET", "SUPERVISOR_IMAGE",
+    ],
+)  # fmt: skip
+def test_no_credential_and_nothing_of_ours_reaches_the_guest(name: str) -> None:
+    environ = {name: "hunter2", "SUPERVISOR_CHILD_" + name: "hunter2"}
+    assert "hunter2" not in job.guest_environment(environ).values()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["PATH", "HOME", "LD_LIBRARY_PATH", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_CA_BUNDLE",
+     "AWS_BATCH_JOB_ID", "AWS_BATCH_JOB_ARRAY_INDEX", "AWS_EXECUTION_ENV", "DEEPAAS_V2_MODEL", "RCLONE_CONFIG",
+     "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "JOB_NAME", "HTTPS_PROXY", "TOKENIZERS_PARALLELISM"],
+)  # fmt: skip
+def test_the_images_own_environment_reaches_the_guest(name: str) -> None:
+    assert job.guest_environment({name: "x"}) == {name: "x"}
+
+
+def test_what_the_launcher_set_aside_is_given_back() -> None:
+    environ = {"LD_LIBRARY_PATH": "/supervisor/lib", "SUPERVISOR_CHILD_LD_LIBRARY_PATH": "/usr/local/cuda/lib64"}
+    assert job.guest_environment(environ) == {"LD_LIBRARY_PATH": "/usr/local/cuda/lib64"}
+
+
+# anything
+
+
+NAMES = [v.name for v in VARIABLES] + [
+    "AWS_BATCH_JOB_ID", "AWS_BATCH_JOB_ATTEMPT", "AWS_BATCH_JOB_ARRAY_INDEX", "SLURM_JOB_ID", "SLURM_ARRAY_TASK_ID",
+    "SLURM_RESTART_COUNT", "JOB_COMPLETION_INDEX", "JOB_ARRAY_INDEX", "SUPERVISOR_IMAGE", "JOB_INPTU",
+]  # fmt: skip
+# What os.environ can hold: any bytes but zero, the undecodable ones as lone surrogates.
+VALUES = st.binary(max_size=40).map(lambda raw: raw.replace(b"\0", b"").decode("utf-8", "surrogateescape")) | (
+    st.sampled_from(
+        ["auto", "0", "1e400", "²", "٣", "9" * 4400, "{}", '{"a": 1}', "s3://b/", "whsec_AAAA", "https://["]
+    )
+)
+
+
+@settings(max_examples=600, deadline=None)
+@given(st.dictionaries(st.sampled_from(NAMES), VALUES), st.dictionaries(st.sampled_from(NAMES[:14]), VALUES))
+@example({"AWS_BATCH_JOB_ID": "x:y", "JOB_ARRAY_INDEX": "z"}, {})
+def test_any_environment_is_a_job_or_bad_usage(environ: dict[str, str], flags: dict[str, str]) -> None:
+    by_dest: dict[str, Any] = {name.removeprefix("JOB_").lower(): value for name, value in flags.items()}
+    try:
+        spec = job.read(environ, by_dest)
+        spec.require_complete()
+    except BadUsage:
+        spec = job.salvage(environ, by_dest)
+    assert "/" not in spec.identity.name
+    assert spec.status_uri is None or spec.status_uri

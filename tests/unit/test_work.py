@@ -1,0 +1,306 @@
+"""Which inputs a job has, and where their results go."""
+
+import json
+import os
+from pathlib import Path
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from supervisor import work
+from supervisor.failures import BadUsage
+from supervisor.job import Identity, JobSpec
+from supervisor.storage.uri import local_path
+
+OUT = "s3://results/out/"
+
+
+def job(
+    *,
+    input: str | None = None,
+    event: str | None = None,
+    manifest: str | None = None,
+    output: str = OUT,
+    root: str | None = None,
+    status: str | None = None,
+) -> JobSpec:
+    return JobSpec(
+        input=input,
+        event=event,
+        manifest=manifest,
+        output=output,
+        input_root=root,
+        status=status,
+        identity=Identity(id="1"),
+    )
+
+
+def event(*keys: str, bucket: str = "recordings") -> str:
+    """An S3 notification of these keys."""
+    return json.dumps(
+        {"Records": [{"s3": {"bucket": {"name": bucket}, "object": {"key": quote_plus(key)}}} for key in keys]}
+    )
+
+
+def results(spec: JobSpec) -> list[str]:
+    return [item.result_uri() for item in work.plan(spec).items]
+
+
+# names of results
+
+
+@pytest.mark.parametrize(
+    ("uri", "name"),
+    [
+        ("s3://recordings/a.wav", "a.wav.json"),
+        ("s3://recordings/deep/er/a.wav", "a.wav.json"),
+        ("s3://recordings/a b+c%20.wav", "a b+c%20.wav.json"),
+        ("s3://recordings/no_extension", "no_extension.json"),
+        ("s3://recordings/new\nline.wav", "new\nline.wav.json"),
+        ("s3://recordings/🎙.wav", "🎙.wav.json"),
+        ("https://example.org/x/a%20b.wav?X-Amz-Signature=hunter2", "a b.wav.json"),
+        ("https://example.org/a.wav?path=x/", "a.wav.json"),
+        ("file:///data/a%25b%20c.wav", "a%b c.wav.json"),
+        ("/data/a%20b.wav", "a%20b.wav.json"),
+        ("a.wav", "a.wav.json"),
+    ],
+)
+def test_a_result_is_named_after_its_inputs_base_name(uri: str, name: str) -> None:
+    assert results(job(input=uri)) == [OUT + name]
+
+
+def test_names_that_differ_in_their_extension_alone_do_not_collide() -> None:
+    assert results(job(event=event("x.wav", "x.mp3"))) == [OUT + "x.wav.json", OUT + "x.mp3.json"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "root", "relative"),
+    [
+        ("s3://recordings/in/2024/a.wav", "s3://recordings/in/", "2024/a.wav"),
+        ("s3://recordings/in/2024/a.wav", "s3://recordings/", "in/2024/a.wav"),
+        ("s3://recordings/in/../a.wav", "s3://recordings/in/", "../a.wav"),
+        ("/data/in/2024/a.wav", "/data/in/", "2024/a.wav"),
+        ("/data/in/2024/a.wav", "file:///data/in/", "2024/a.wav"),
+        ("file:///data/in/a%20b.wav", "/data/in/", "a b.wav"),
+        ("/a.wav", "/", "a.wav"),
+        ("https://example.org/in/x/a%20b.wav?sig=hunter2", "https://example.org/in/", "x/a b.wav"),
+    ],
+)
+def test_a_result_keeps_the_path_below_the_input_root(uri: str, root: str, relative: str) -> None:
+    assert results(job(input=uri, root=root)) == [f"{OUT}{relative}.json"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "root"),
+    [
+        ("s3://recordings/other/a.wav", "s3://recordings/in/"),
+        ("s3://recordings/in2/a.wav", "s3://recordings/in/"),
+        ("s3://recordings/in/a.wav", "s3://others/in/"),
+        ("s3://recordings/in/a.wav", "/in/"),
+        ("/data/a.wav", "/data/a.wav/"),
+        ("/data/a.wav", "file://elsewhere/data/"),
+        ("/data/a.wav", "~nobody-of-that-name/"),
+        ("https://example.org/a.wav?token=hunter2", "https://example.com/?token=hunter2/"),
+        ("https://user:hunter2@[/a.wav", "https://example.com/"),
+        ("https://user:hunter2@exa\u2100mple.org/a.wav", "https://example.com/"),
+    ],
+)
+def test_an_input_that_is_not_below_the_input_root_is_refused(uri: str, root: str) -> None:
+    with pytest.raises(BadUsage) as refused:
+        work.plan(job(input=uri, root=root))
+    assert "hunter2" not in refused.value.message
+
+
+# refused before anything runs
+
+
+def test_two_items_that_would_share_a_result_are_refused_by_name() -> None:
+    with pytest.raises(BadUsage, match="would share the result") as refused:
+        work.plan(job(event=event("in/1/a.wav", "in/2/a.wav")))
+    assert refused.value.code == 64
+    for told in ("s3://recordings/in/1/a.wav", "s3://recordings/in/2/a.wav", "a.wav.json"):
+        assert told in refused.value.message
+    assert "JOB_INPUT_ROOT" in refused.value.hint
+
+
+def test_an_input_root_keeps_them_apart() -> None:
+    assert len(results(job(event=event("in/1/a.wav", "in/2/a.wav"), root="s3://recordings/in/"))) == 2
+
+
+def test_keys_that_a_file_system_would_take_for_one_are_refused_or_kept_apart(tmp_path: Path) -> None:
+    spec = job(event=event("../a", "%2E%2E/a"), root="s3://recordings/", output=f"{tmp_path}/")
+    with pytest.raises(BadUsage, match="would share the result"):
+        work.plan(spec)
+    assert len(set(results(job(event=event("a//b", "a/b", "/a/b"), root="s3://recordings/", output="/o/")))) == 3
+
+
+def test_a_result_never_takes_the_place_of_the_status_document() -> None:
+    with pytest.raises(BadUsage, match="the status document"):
+        work.plan(job(input="s3://recordings/a.wav", status=OUT + "a.wav.json"))
+
+
+@pytest.mark.parametrize("uri", ["s3://recordings/in/", "/data/", "https://example.org/in/?token=hunter2", "./"])
+def test_a_prefix_is_refused_with_a_clear_message(uri: str) -> None:
+    with pytest.raises(BadUsage, match=r"is a prefix.*not supported in this release") as refused:
+        work.plan(job(input=uri))
+    assert "hunter2" not in refused.value.message
+
+
+def test_a_manifest_is_refused_with_a_clear_message() -> None:
+    with pytest.raises(BadUsage, match="JOB_MANIFEST is not supported in this release") as refused:
+        work.plan(job(manifest="s3://recordings/list"))
+    assert "JOB_EVENT" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["s3://", "s3://x", "s3://recordings", "s3:///a.wav", "s3://UPPER CASE/a", "ftp://user:hunter2@host/a.wav",
+     "gs://bucket/a", "https://example.org", "https://[/a"],
+)  # fmt: skip
+def test_an_input_that_names_nothing_readable_is_refused(uri: str) -> None:
+    with pytest.raises(BadUsage) as refused:
+        work.plan(job(input=uri))
+    assert "hunter2" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "output", ["https://example.org/out/", "ftp://user:hunter2@host/", "s3:///out/", "s3://x/", "gs://bucket/out/"]
+)
+def test_an_output_that_cannot_be_written_to_is_refused_before_anything_runs(output: str) -> None:
+    with pytest.raises(BadUsage, match="JOB_OUTPUT") as refused:
+        work.plan(job(input="s3://recordings/a.wav", output=output))
+    assert "hunter2" not in refused.value.message
+
+
+# events
+
+
+def test_placeholders_are_left_out_and_named() -> None:
+    plan = work.plan(job(event=event("in/", "in/a.wav")))
+    assert [item.uri for item in plan.items] == ["s3://recordings/in/a.wav"]
+    assert plan.placeholders == ("s3://recordings/in/",)
+
+
+def test_items_are_numbered_in_the_events_order() -> None:
+    plan = work.plan(job(event=event("b.wav", "in/", "a.wav")))
+    assert [(item.index, item.relative) for item in plan.items] == [(0, "b.wav"), (1, "a.wav")]
+
+
+# what is shown
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("https://h/a.wav?X-Amz-Signature=hunter2", "https://h/a.wav?…"),
+        ("https://user:hunter2@h:8443/a.wav", "https://h:8443/a.wav"),
+        ("http://[::1]:80/a.wav#frag", "http://[::1]:80/a.wav"),
+        ("s3://recordings/a?b", "s3://recordings/a?b"),
+    ],
+)
+def test_an_input_is_shown_without_its_secrets(uri: str, shown: str) -> None:
+    (item,) = work.plan(job(input=uri)).items
+    assert item.shown == shown
+
+
+# hostile names
+
+
+@pytest.mark.parametrize(
+    ("uri", "name"),
+    [
+        ("s3://recordings/x/..", "%2E%2E"),
+        ("s3://recordings/.", "%2E"),
+        ("https://h/a%2Fb%2F..%2Fc.wav", "a%2Fb%2F..%2Fc.wav"),
+        ("https://h/a%00b.wav", "a%00b.wav"),
+        ("s3://recordings/~root", "~root"),
+    ],
+)
+def test_the_models_copy_has_a_name_that_stays_in_its_folder(uri: str, name: str) -> None:
+    (item,) = work.plan(job(input=uri)).items
+    assert item.file_name == name
+
+
+def test_a_name_too_long_for_a_file_keeps_its_extension_and_tells_apart() -> None:
+    first, second = work.plan(job(event=event("é" * 500 + "1.wav", "é" * 500 + "2.wav"))).items
+    for item in (first, second):
+        assert len(os.fsencode(item.file_name)) <= 255
+        assert item.file_name.endswith(".wav")
+    assert first.file_name != second.file_name
+
+
+# S3's keys, with all that file systems and shells trip over.
+KEYS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40) | (
+    st.lists(
+        st.sampled_from(
+            ["", ".", "..", "~", "~root", "a", "%2E%2E", "%", "+", " ", "\0", "\n", "🎙", "x" * 255, "file:", "s3:"]
+        ),
+        min_size=1,
+        max_size=6,
+    ).map("/".join).filter(len)
+)  # fmt: skip
+
+
+@settings(max_examples=500, deadline=None)
+@given(KEYS, st.sampled_from(["/results/out/", "./", "out/", "~/out/", "file:///results/o%20ut/", "~/"]), st.booleans())
+@example("~root/.ssh/x", "./", True)
+@example("../../etc/passwd", "/results/out/", True)
+@example("/etc/passwd", "/results/out/", True)
+def test_no_key_leads_out_of_the_output_folder(key: str, output: str, rooted: bool) -> None:
+    spec = job(event=event(key), output=output, root="s3://recordings/" if rooted else None)
+    try:
+        plan = work.plan(spec)
+    except BadUsage:
+        return
+    folder = Path(os.path.normpath(local_path(output)))
+    for item in plan.items:
+        result = local_path(item.result_uri())
+        assert result == Path(os.path.normpath(result))
+        assert result.is_relative_to(folder)
+        assert result != folder
+        assert "\0" not in str(result)
+
+
+@settings(max_examples=300, deadline=None)
+@given(KEYS)
+def test_any_base_name_fits_a_file_name(key: str) -> None:
+    for item in work.plan(job(event=event("x" + key), root="s3://recordings/")).items:
+        name = item.file_name
+        assert "/" not in name
+        assert "\0" not in name
+        assert name not in ("", ".", "..")
+        assert len(os.fsencode(name)) <= 255
+
+
+@settings(max_examples=300, deadline=None)
+@given(KEYS)
+def test_an_s3_result_keeps_its_key_as_it_is(key: str) -> None:
+    plan = work.plan(job(event=event(key), root="s3://recordings/"))
+    assert [item.result_uri() for item in plan.items] == [] if key.endswith("/") else [f"{OUT}{key}.json"]
+
+
+ADDRESSES = st.text(max_size=30) | st.sampled_from(["s3", "https", "file", "http", "ftp", ""]).flatmap(
+    lambda scheme: st.binary(max_size=30).map(lambda raw: f"{scheme}://{os.fsdecode(raw)}")
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(ADDRESSES, st.none() | ADDRESSES.map(lambda uri: uri + "/"), ADDRESSES.map(lambda uri: uri + "/"))
+@example("https://user:pw@[::/x", None, "/o/")
+@example("~nobody/x", "~nobody/", "/o/")
+def test_any_address_is_an_item_or_bad_usage(uri: str, root: str | None, output: str) -> None:
+    try:
+        plan = work.plan(job(input=uri, root=root, output=output))
+    except BadUsage:
+        return
+    (item,) = plan.items
+    assert item.file_name
+    assert item.result_uri().startswith(output)
+
+
+def test_a_file_uri_for_results_is_encoded(tmp_path: Path) -> None:
+    output = f"file://{quote(str(tmp_path))}/"
+    (item,) = work.plan(job(event=event("100%.wav"), output=output)).items
+    assert local_path(item.result_uri()) == tmp_path / "100%.wav.json"
