@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -98,6 +99,7 @@ def ensure(
     return environment
 
 
+@functools.cache
 def find_interpreter(python: str) -> Interpreter:
     """A Python of that name which really runs and can make environments.
 

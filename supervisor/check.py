@@ -9,7 +9,7 @@ from typing import Any
 
 from supervisor import __version__, device, storage, work
 from supervisor.device import Device
-from supervisor.failures import SUCCESS, DiskTrouble, Failure
+from supervisor.failures import SUCCESS, DiskTrouble, Failure, Stopped
 from supervisor.job import JobSpec
 from supervisor.model.runner import Model
 
@@ -80,6 +80,8 @@ def run(spec: JobSpec) -> Report:
 def _looked(name: str, look: Callable[[], tuple[str, dict[str, Any]]]) -> Finding:
     try:
         found, facts = look()
+    except Stopped:
+        raise
     except Failure as failure:
         return Finding(name=name, found=failure.message, facts={}, failure=failure)
     return Finding(name=name, found=found, facts=facts)

@@ -102,6 +102,7 @@ def _dry_run(spec: JobSpec) -> int:
 def _check(arguments: argparse.Namespace) -> int:
     from supervisor import check
 
+    guard.stop_on_signals()
     guard.adopt_orphans()
     report = check.run(job.read(job.environment(), vars(arguments)))
     print(json.dumps(report.as_dict(), indent=2) if arguments.json else report.as_text())

@@ -33,6 +33,8 @@ def stop_on_signals() -> None:
 
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, stop)
+    # The image's launcher holds them back until now.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
 
 
 def _prctl(option: int, value: int) -> None:

@@ -4,6 +4,9 @@
  * Every LD_* variable is meant for the model's loader, not for ours: it is handed on as SUPERVISOR_CHILD_LD_*, and the
  * supervisor gives it back to the model under its own name. LD_LIBRARY_PATH alone stays as it is: our libraries are
  * found through DT_RPATH, which comes first, and the GPU check needs it to find the driver's.
+ *
+ * SIGTERM and SIGINT are held back until the supervisor has said what they do: the kernel drops them for a PID 1 that
+ * has not, and a job told to stop in its first 0.1 s would never know.
  */
 #define PYTHON "/supervisor/bin/python3.11"
 
@@ -23,6 +26,14 @@ static long system_call(long number, long a, const void *b, const void *c) {
     long result;
     __asm__ volatile("syscall" : "=a"(result) : "a"(number), "D"(a), "S"(b), "d"(c) : "rcx", "r11", "memory");
     return result;
+}
+
+/* rt_sigprocmask(SIG_BLOCK, {SIGINT, SIGTERM}); guard.py lets them through. */
+static void hold_back_stops(void) {
+    unsigned long held = 1UL << (2 - 1) | 1UL << (15 - 1);
+    long result;
+    __asm__ volatile("mov $8, %%r10\n\tsyscall" : "=a"(result) : "a"(14), "D"(0), "S"(&held), "d"(0)
+                     : "rcx", "r10", "r11", "memory");
 }
 
 static int starts_with(const char *text, const char *prefix) {
@@ -65,6 +76,7 @@ void start(long *block) {
         free_space = end + 1;
     }
 
+    hold_back_stops();
     system_call(SYS_EXECVE, (long)PYTHON, command, environment);
     system_call(SYS_WRITE, 2, FAILED, (void *)(sizeof FAILED - 1));
     system_call(SYS_EXIT, 78, 0, 0);

@@ -116,6 +116,7 @@ class Guest:
             if not replies.poll(0 if ended else min(left, _LOOK) * 1000):
                 if ended:
                     self._died()
+                self._bury_orphans()
                 continue
             piece = os.read(self._replies, 1024 * 1024)
             buffer += piece

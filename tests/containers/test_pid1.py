@@ -25,6 +25,13 @@ _PATIENCE = 60  # seconds for an event, on a busy machine
 # stopping
 
 
+def test_a_job_told_to_stop_in_its_first_moment_stops(jobs: Jobs, derived: Derived) -> None:
+    running = jobs.start(derived("python311"), module="slow")
+    running.container.kill("SIGTERM")  # while Python still starts
+
+    assert running.wait().code == 143
+
+
 @pytest.mark.parametrize("module", ["slow", "ignores_term"])
 def test_docker_stop_ends_the_job_in_time_with_143(module: str, jobs: Jobs, derived: Derived) -> None:
     running = jobs.start(derived("python311"), module=module)
@@ -99,7 +106,6 @@ def test_when_the_end_is_told_nothing_of_the_models_is_left(
     assert [[process.name for process in processes] for processes in seen] == [["python3.11"]]
 
 
-@pytest.mark.xfail(reason="orphans are reaped before a request, and not while its reply is waited for")
 def test_an_orphan_that_ends_is_reaped_while_the_model_works(jobs: Jobs, derived: Derived) -> None:
     running = jobs.start(derived("python311"), module="slow")
     running.wait_for("model")

@@ -58,7 +58,7 @@ def test_what_was_seen_becomes_a_row(tmp_path: Path, capsys: pytest.CaptureFixtu
     told = capsys.readouterr().out
     assert "| module | what it does | 2.6.0 / 3.11 | 2.10.0 / 3.11 |" in told
     assert "| `plain` | Does it. | ✓ cli | ✓ cli, worker |" in told
-    assert "| `plain` | deepaas-cli said &lt;no&gt; to /… | 2.10.0 / 3.11 |" in told
+    assert "| deepaas-cli said &lt;no&gt; to /… | every one that comes to a runner | 2.10.0 / 3.11 |" in told
 
 
 def test_the_last_run_of_a_test_counts(tmp_path: Path) -> None:
