@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -n 2
 VOICE := tests/unit/voice_activity/run $(BIN)/python
 
 # Given on the command line (make images MODEL=…), they reach the scripts through the environment, whatever is in them.
-export MODEL VARIANT REGISTRY TAG BASE JOBS FILE OUT ARGS INPUT OUTPUT NETWORK QUEUE ROLE EXECUTION_ROLE LOG_GROUP TIMEOUT
+export STATUS MODEL VARIANT REGISTRY TAG BASE JOBS FILE OUT ARGS INPUT OUTPUT NETWORK QUEUE ROLE EXECUTION_ROLE LOG_GROUP TIMEOUT
 on = $(if $(filter 1 yes true,$(1)),$(2))
 named = $${VARIANT:+--variant "$$VARIANT"} $${REGISTRY:+--registry "$$REGISTRY"} $${TAG:+--tag "$$TAG"}
 
@@ -66,7 +66,10 @@ submit-one: $(READY) ## submit one Batch job: MODEL=… INPUT=s3://… OUTPUT=s3
 	  "$${OUTPUT:?name it: OUTPUT=s3://bucket/results/}" $${VARIANT:+--variant "$$VARIANT"} $${QUEUE:+--queue "$$QUEUE"} \
 	  $(call on,$(FARGATE),--fargate) $${ARGS:+--args "$$ARGS"} $(call on,$(WAIT),--wait)
 
-bench: $(READY) ## measure the README's figures anew, each against its yardstick
+report: $(READY) ## merge status documents into one page: STATUS=folder or s3://bucket/results/_status/ [OUT=report.html]
+	@$(BIN)/python -m scripts.report "$${STATUS:?name it: STATUS=s3://bucket/results/_status/}" $${OUT:+--output "$$OUT"}
+
+bench: $(READY) runtime ## measure the README's figures anew, each against its yardstick
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m scripts.tables
 
@@ -79,4 +82,4 @@ docs: $(READY) ## write the generated tables into README.md and docs/
 clean: ## remove what was made
 	rm -rf $(VENV) .cache build .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 
-.PHONY: help demo test test-all lint runtime images run job-definitions submit-one bench catalogue docs clean
+.PHONY: help demo test test-all lint runtime images run job-definitions submit-one report bench catalogue docs clean

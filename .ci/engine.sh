@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A Docker engine and a base image on a bare Debian machine, for the container tests where no registry is reachable.
+# A Docker engine, a base image, a registry and a browser on a bare Debian machine, for the tests that need them.
 # Quick and silent when both are there already. Nothing in here is part of the product.
 set -euo pipefail
 base=debian:bookworm-slim
@@ -14,6 +14,7 @@ install_missing() {
   command -v dockerd >/dev/null || missing+=(docker.io)
   command -v debootstrap >/dev/null || missing+=(debootstrap)
   command -v docker-registry >/dev/null || missing+=(docker-registry)  # a registry on loopback, to push to
+  command -v chromium >/dev/null && command -v chromedriver >/dev/null || missing+=(chromium chromium-driver)
   [ ${#missing[@]} -eq 0 ] && return
   apt-get -qq update
   DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" iptables >/dev/null

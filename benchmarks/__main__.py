@@ -6,7 +6,7 @@ import sys
 
 from benchmarks.figures import keep
 
-GROUPS = ("one_object",)
+GROUPS = ("one_object", "images")
 
 
 def main() -> int:

@@ -4,6 +4,7 @@ DEEPaaS' own programs are the witness: the first line of deepaas-cli or deepaas-
 installer chose, be it the system's, a virtual environment's or conda's.
 """
 
+import glob
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ from shutil import which
 from supervisor.failures import ImageUnfit
 
 PROGRAMS = ("deepaas-cli", "deepaas-run", "deepaas-predict")
-# Searched after PATH: environments that an image activates only in a login shell.
+# Searched after PATH, and in the user's own folder first: environments that an image activates only in a login shell.
+_IN_HOME = (".local/bin", "*/bin", "*/envs/*/bin")
 _OFF_PATH = (
     "/usr/local/bin",
     "/usr/bin",
@@ -25,9 +27,6 @@ _OFF_PATH = (
     "/srv/*/bin",
     "/srv/*/*/bin",
     "/srv/*/envs/*/bin",
-    "/root/.local/bin",
-    "/root/*/bin",
-    "/root/*/envs/*/bin",
     "/home/*/.local/bin",
     "/home/*/*/bin",
     "/home/*/*/envs/*/bin",
@@ -82,9 +81,8 @@ def _folders(environment: Mapping[str, str]) -> Iterator[tuple[Path, bool]]:
         if entry.startswith("/"):
             yield Path(entry), True
     home = environment.get("HOME", "")
-    if home.startswith("/"):
-        yield Path(home, ".local/bin"), False
-    for pattern in _OFF_PATH:
+    own = [f"{home}/{pattern}" for pattern in _IN_HOME] if home.startswith("/") and not glob.has_magic(home) else []
+    for pattern in (*own, *_OFF_PATH):
         try:
             yield from ((folder, False) for folder in sorted(Path("/").glob(pattern[1:])))
         except OSError:

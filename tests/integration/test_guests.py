@@ -16,7 +16,7 @@ from tests.conftest import NEWEST, OLD, Ended, S3Server, Supervisor, image
 from tests.integration.cases import EVERY_TYPE, SECRETS
 from tests.integration.cell import alive
 
-ON_OLD_AND_NEWEST = pytest.mark.parametrize("release", [OLD, NEWEST])
+ON_OLD_AND_NEWEST = pytest.mark.parametrize("release", [pytest.param(OLD, marks=pytest.mark.releases), NEWEST])
 
 
 @pytest.fixture

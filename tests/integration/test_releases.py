@@ -33,17 +33,22 @@ def test_every_test_module_is_in_the_table() -> None:
 
 
 @pytest.mark.parametrize(("case", "column"), cells(lambda case, column: True))
-def test_auto_ends_as_the_worker_does(case: Case, column: Column, tmp_path: Path, record_property: Recorded) -> None:
-    cell = Cell.of(case, column, tmp_path)
-    auto = cell.run("auto")
+def test_auto_gives_the_right_answer_or_failure(
+    case: Case, column: Column, tmp_path: Path, record_property: Recorded
+) -> None:
+    auto = Cell.of(case, column, tmp_path).run("auto")
     record(record_property, case, column, code=auto.ended.code, chosen=auto.chosen, used=auto.used)
     case.outcome.require(auto.ended, auto.results)
     assert auto.chosen == case.choice(column)
     if case.outcome.code == 0:
         assert auto.used == ("deepaas-cli" if case.not_by_cli(column) is None else "worker")
-    if auto.chosen == "deepaas-cli":
-        worker = cell.run("worker")
-        case.outcome.require(worker.ended, worker.results)
+
+
+@pytest.mark.releases
+@pytest.mark.parametrize(("case", "column"), cells(lambda case, column: case.choice(column) == "deepaas-cli"))
+def test_the_worker_ends_as_the_command_line_does(case: Case, column: Column, tmp_path: Path) -> None:
+    worker = Cell.of(case, column, tmp_path).run("worker")
+    case.outcome.require(worker.ended, worker.results)
 
 
 @pytest.mark.releases

@@ -15,7 +15,7 @@ def event(*keys: str, bucket: str) -> str:
     return json.dumps({"Records": records})
 
 
-@pytest.mark.parametrize("release", [OLD, NEWEST])
+@pytest.mark.parametrize("release", [pytest.param(OLD, marks=pytest.mark.releases), NEWEST])
 @pytest.mark.parametrize("runner", ["auto", "cli", "worker"])
 def test_each_record_becomes_a_result(tmp_path: Path, s3: S3Server, release: str, runner: str) -> None:
     for key in ("a.wav", "b.wav"):

@@ -1,0 +1,68 @@
+"""Merges the status of all children of a batch run into one HTML page that needs nothing else: no network, no server.
+
+    make report STATUS=results/_status
+    make report STATUS=s3://bucket/results/_status/
+
+STATUS holds, for each child, <job>[-<index>].json (the status document), and beside it, where the job wrote them,
+<job>[-<index>].items.jsonl (how each item ended) and <job>[-<index>].results.jsonl (the module's answers). Lines are
+read as a stream and every table is bounded: a thousand items and a million take the same memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+
+from scripts.report.page import many, render, size, visible, write
+from scripts.report.places import source
+from scripts.report.run import Merged, merge
+from supervisor.failures import Failure
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns 0, or the exit code that failures.py has for what went wrong."""
+    options = _parser().parse_args(argv)
+    try:
+        merged = merge(source(options.status), options.status, options.job)
+        page = render(merged, options.status, time.time())
+        write(page, options.output)
+    except Failure as failure:
+        print(f"report: {failure.message}; {failure.hint}", file=sys.stderr)
+        return failure.code
+    except KeyboardInterrupt:
+        return 130
+    print(_summary(merged, options.output, len(page.encode())))
+    if options.open == "yes":
+        webbrowser.open(options.output.absolute().as_uri())
+    return 0
+
+
+def _summary(merged: Merged, output: Path, octets: int) -> str:
+    run, unread = merged.run, merged.faults.kinds.total()
+    counts = ", ".join(f"{run.total(state):,} {state}" for state in ("done", "skipped", "failed", "left"))
+    said = f"; {many(unread, 'file or line', 'files or lines')} could not be used, as the page says" if unread else ""
+    children = many(len(run.children), "child", "children")
+    return f"{visible(output)}: {children}, {many(run.total('total'), 'item')} ({counts}), {size(octets)}{said}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.report",
+        description=__doc__,
+        epilog="Exit codes: 0 written; 64 bad STATUS; 66 no such folder, or no status in it; 73 the page cannot be "
+        "written; 75 S3 does not answer; 77 access denied.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("status", metavar="STATUS", help="folder or s3://bucket/prefix/ with the status documents")
+    parser.add_argument("--output", type=Path, default=Path("report.html"), help="the page (default: report.html)")
+    parser.add_argument("--job", metavar="ID", help="this job alone, where STATUS holds several")
+    parser.add_argument("--open", choices=("yes", "no"), default="no", help="show it in the browser (default: no)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
