@@ -70,7 +70,9 @@ class Record:
         self.exit_code: int | None = None
         self.seconds: dict[str, float] = {}
         self._started = datetime.now(UTC)
+        self._finished: datetime | None = None
         self._clock = time.monotonic()
+        self._elapsed: float | None = None
 
     def add(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
@@ -80,6 +82,7 @@ class Record:
     def close(self, failure: Failure | None, log_tail: tuple[str, ...] = ()) -> int:
         """Settles the exit code: the job's own failure, else what its items come to."""
         failures = [o.failure for o in self.outcomes if o.failure]
+        self._finished, self._elapsed = datetime.now(UTC), self.elapsed
         self.failure, self.log_tail = failure, log_tail
         self.exit_code = failure.code if failure else job_exit_code(self.total, failures, self.spec.max_failures)
         if not failure and self.exit_code != SUCCESS:
@@ -108,11 +111,11 @@ class Record:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the job began."""
-        return time.monotonic() - self._clock
+        """Seconds since the job began, to its end where it has one."""
+        return time.monotonic() - self._clock if self._elapsed is None else self._elapsed
 
     def document(self) -> dict[str, Any]:
-        now = datetime.now(UTC)
+        now = self._finished or datetime.now(UTC)
         spec, module, image = self.spec, self.module, self.spec.image
         return _without_none(
             {
@@ -129,7 +132,7 @@ class Record:
                 ),
                 "started": _timestamp(self._started),
                 "updated": _timestamp(now),
-                "finished": _timestamp(now) if self.exit_code is not None else None,
+                "finished": _timestamp(now) if self._finished else None,
                 "counts": self.counts,
                 "seconds": {name: round(spent, 4) for name, spent in self.seconds.items()}
                 | {"total": round(self.elapsed, 4)},
