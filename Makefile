@@ -29,7 +29,7 @@ demo: $(READY) ## run the main job on a bundled recording: S3, DEEPaaS, a real m
 
 test: $(READY) ## pass the tests that need no Docker engine, with an old and the newest DEEPaaS
 	@$(BIN)/python scripts/environments.py 1.3.0 2.6.0 >/dev/null
-	$(PYTEST) -m 'not releases and not containers and not slow'
+	$(PYTEST) -m 'not releases and not containers and not slow' --junitxml=build/test.xml
 	@$(VOICE) 2.6.0
 	@echo "Left out here, and run by make test-all: the other DEEPaaS releases, containers, and the slow tests (2 GiB)."
 
@@ -37,7 +37,7 @@ test-all: test ## then the rest: every DEEPaaS release, Python 3.6, 2 GiB object
 	@$(BIN)/python scripts/environments.py 1.2.1 2.1.0 2.2.0 2.3.1 2.3.2 2.5.1 2.5.2 >/dev/null
 	@$(BIN)/python scripts/environments.py --python python3.6 1.3.0 2.6.0 >/dev/null
 	@$(VOICE) 1.3.0
-	$(PYTEST) -m 'releases or slow or containers'
+	$(PYTEST) -m 'releases or slow or containers' --junitxml=build/test-all.xml
 
 lint: $(READY) ## ruff and mypy --strict
 	$(BIN)/ruff check
@@ -79,7 +79,10 @@ catalogue: $(READY) ## print what is known of each module with a file input
 docs: $(READY) ## write the generated tables into README.md and docs/
 	$(BIN)/python -m scripts.tables
 
+deepaas-table: $(READY) ## write docs/deepaas.md's table from the last make test-all
+	$(BIN)/python -m scripts.deepaas_table build/test.xml build/test-all.xml --update docs/deepaas.md
+
 clean: ## remove what was made
 	rm -rf $(VENV) .cache build .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 
-.PHONY: help demo test test-all lint runtime images run job-definitions submit-one report bench catalogue docs clean
+.PHONY: help demo test test-all lint runtime images run job-definitions submit-one report bench catalogue docs deepaas-table clean
