@@ -7,11 +7,12 @@ import os
 import platform
 import re
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from supervisor import __version__, guard, job, work
-from supervisor.failures import SUCCESS, TABLE, BadUsage, Failure, Stopped
+from supervisor.failures import SUCCESS, TABLE, BadUsage, Bug, Failure, Stopped
 from supervisor.job import VARIABLES, JobSpec, Variable
 
 _COMMANDS = {
@@ -55,6 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return SUCCESS
+    except Exception as unknown:
+        traceback.print_exc()
+        return _told(Bug(f"{type(unknown).__name__}: {unknown}"))
 
 
 def _run(arguments: argparse.Namespace) -> int:

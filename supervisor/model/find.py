@@ -80,7 +80,7 @@ def _folders(environment: Mapping[str, str]) -> Iterator[tuple[Path, bool]]:
     for entry in environment.get("PATH", "").split(":"):
         if entry.startswith("/"):
             yield Path(entry), True
-    home = environment.get("HOME", "")
+    home = environment.get("HOME", "").rstrip("/")
     own = [f"{home}/{pattern}" for pattern in _IN_HOME] if home.startswith("/") and not glob.has_magic(home) else []
     for pattern in (*own, *_OFF_PATH):
         try:

@@ -90,3 +90,8 @@ def test_what_no_python_runs_is_passed_over(tmp_path: Path, head: str) -> None:
 def test_no_deepaas_is_told_with_where_it_was_looked_for(environment: dict[str, str]) -> None:
     with pytest.raises(ImageUnfit, match="no DEEPaaS in this image"):
         find.find(environment)
+
+
+def test_a_home_at_the_root_is_searched_like_any_other() -> None:
+    with pytest.raises(ImageUnfit, match="no DEEPaaS in this image"):
+        find.find({"PATH": "/nowhere", "HOME": "/"})
