@@ -1,6 +1,7 @@
 """What the tests share: stand-ins for images, an S3 server, and the supervisor as its user runs it."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,9 @@ from tests.modules.install import install
 REPOSITORY = Path(__file__).resolve().parents[1]
 OLD, NEWEST = "1.3.0", "2.6.0"
 BUCKET = "recordings"
+# A shell's background job ignores Ctrl-C, and so would all that a test run in one starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 _PATIENCE = 120  # seconds for one run, on a busy machine
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "AKIDFORTESTS",
