@@ -69,12 +69,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a table is stale")
     options = parser.parse_args(argv)
-    stale = [path for path, text in documents().items() if path.read_text() != text]
-    for path in stale:
+    stale = {path: text for path, text in documents().items() if path.read_text() != text}
+    for path, text in stale.items():
         if options.check:
             print(f"{path.relative_to(REPOSITORY)} is stale: run `make docs`", file=sys.stderr)
         else:
-            path.write_text(documents()[path])
+            path.write_text(text)
     return 1 if stale and options.check else 0
 
 
