@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -n 2
 VOICE := tests/unit/voice_activity/run $(BIN)/python
 
 # Given on the command line (make images MODEL=…), they reach the scripts through the environment, whatever is in them.
-export STATUS MODEL VARIANT REGISTRY TAG BASE JOBS FILE OUT ARGS INPUT OUTPUT NETWORK QUEUE ROLE EXECUTION_ROLE LOG_GROUP TIMEOUT
+export STATUS PARQUET RESULTS OSV_URL DEBIAN_TRACKER MODEL VARIANT REGISTRY TAG BASE JOBS FILE OUT ARGS INPUT OUTPUT NETWORK QUEUE ROLE EXECUTION_ROLE LOG_GROUP TIMEOUT
 on = $(if $(filter 1 yes true,$(1)),$(2))
 named = $${VARIANT:+--variant "$$VARIANT"} $${REGISTRY:+--registry "$$REGISTRY"} $${TAG:+--tag "$$TAG"}
 
@@ -45,6 +45,10 @@ lint: $(READY) ## ruff and mypy --strict
 	$(BIN)/mypy
 	$(BIN)/python -m scripts.catalogue --check
 
+audit: $(READY) ## known vulnerabilities of the runtime layer: [OSV_URL=…] [DEBIAN_TRACKER=url or file] [IGNORE="CVE-…"]; needs the internet
+	@$(BIN)/python -m scripts.audit $${OSV_URL:+--osv-url "$$OSV_URL"} $${DEBIAN_TRACKER:+--debian-tracker "$$DEBIAN_TRACKER"} \
+	  $(addprefix --ignore ,$(IGNORE))
+
 runtime: ## build the private runtime, build/runtime/runtime.tar, in a container
 	@images/runtime/build
 
@@ -66,12 +70,17 @@ submit-one: $(READY) ## submit one Batch job: MODEL=… INPUT=s3://… OUTPUT=s3
 	  "$${OUTPUT:?name it: OUTPUT=s3://bucket/results/}" $${VARIANT:+--variant "$$VARIANT"} $${QUEUE:+--queue "$$QUEUE"} \
 	  $(call on,$(FARGATE),--fargate) $${ARGS:+--args "$$ARGS"} $(call on,$(WAIT),--wait)
 
-report: $(READY) ## merge status documents into one page: STATUS=folder or s3://bucket/results/_status/ [OUT=report.html]
-	@$(BIN)/python -m scripts.report "$${STATUS:?name it: STATUS=s3://bucket/results/_status/}" $${OUT:+--output "$$OUT"}
+report: $(READY) ## merge status documents into one page: STATUS=folder or s3://bucket/results/_status/ [OUT=report.html] [PARQUET=results.parquet [RESULTS=…]]
+	@$(BIN)/python -m scripts.report "$${STATUS:?name it: STATUS=s3://bucket/results/_status/}" $${OUT:+--output "$$OUT"} \
+	  $${PARQUET:+--parquet "$$PARQUET"} $${RESULTS:+--results "$$RESULTS"}
 
 bench: $(READY) runtime ## measure the README's figures anew, each against its yardstick
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m scripts.tables
+
+reliability: $(READY) ## make everything go wrong that can, and write what came of it to docs/reliability.md (5 minutes)
+	@$(BIN)/python scripts/environments.py 2.6.0 >/dev/null
+	$(BIN)/python -m benchmarks.reliability
 
 catalogue: $(READY) ## print what is known of each module with a file input
 	@$(BIN)/python -m scripts.catalogue $(MODEL)
@@ -85,4 +94,4 @@ deepaas-table: $(READY) ## write docs/deepaas.md's table from the last make test
 clean: ## remove what was made
 	rm -rf $(VENV) .cache build .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 
-.PHONY: help demo test test-all lint runtime images run job-definitions submit-one report bench catalogue docs deepaas-table clean
+.PHONY: help demo test test-all lint audit runtime images run job-definitions submit-one report bench reliability catalogue docs deepaas-table clean

@@ -6,7 +6,9 @@ import sys
 
 from benchmarks.figures import keep
 
-GROUPS = ("one_object", "images")
+GROUPS = (
+    "one_object", "many_items", "heavy_module", "cost", "manifest", "kills", "s3_clients", "reliability", "images",
+)  # fmt: skip
 
 
 def main() -> int:

@@ -9,13 +9,14 @@ RESULTS = Path(__file__).with_name("results.json")
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A median, its unit, what it should reach, and what it was measured beside."""
+    """A median, its unit, what it should reach, and what it was measured beside. bar: its name in the plot."""
 
     name: str
     value: float
     unit: str
-    target: str
+    target: str = ""
     beside: str = ""
+    bar: str = ""
 
 
 def keep(group: str, figures: list[Figure]) -> None:
@@ -25,12 +26,16 @@ def keep(group: str, figures: list[Figure]) -> None:
     RESULTS.write_text(json.dumps(kept, indent=2) + "\n")
 
 
+def kept() -> list[Figure]:
+    """All that were kept."""
+    groups = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    return [Figure(**each) for group in groups.values() for each in group]
+
+
 def table() -> str:
     """The kept figures as the README shows them."""
     rows = ["| figure | median | aim | beside |", "|---|--:|---|---|"]
-    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    for figure in (Figure(**each) for group in kept.values() for each in group):
-        rows.append(
-            f"| {figure.name} | {figure.value:.3g} {figure.unit} | {figure.target} {figure.unit} | {figure.beside} |"
-        )
+    for figure in kept():
+        aim = f"{figure.target} {figure.unit}".rstrip() if figure.target else ""
+        rows.append(f"| {figure.name} | {figure.value:.3g} {figure.unit} | {aim} | {figure.beside} |")
     return "\n".join(rows)

@@ -6,23 +6,19 @@ file, the two in turn. Memory: peak resident size of the supervisor's own proces
 
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
+from benchmarks import process
 from benchmarks.figures import Figure
+from benchmarks.jobs import BUCKET, SUPERVISOR
 from benchmarks.s3_server import S3Server, seaweedfs
 from scripts import environments
-from scripts.demo import MODULE, RECORDING
+from scripts.demo import DEEPAAS, MODULE, RECORDING
 from tests.modules.install import install
 
-DEEPAAS = "2.6.0"
 GIB = 1024**3
-BUCKET = "benchmark"
-_SUPERVISOR = [sys.executable, "-m", "supervisor", "run"]
 
 
 def measure(pairs: int = 11) -> list[Figure]:
@@ -56,7 +52,7 @@ def _overhead(
     }
     cli_seconds, job_seconds = [], []
     for run in range(pairs + 1):
-        bare, whole = _timed(cli, environment), _timed(_SUPERVISOR, {**environment, **job})
+        bare, whole = process.run(cli, environment).seconds, process.run(SUPERVISOR, {**environment, **job}).seconds
         if run:  # the first of each warms the disk's cache
             cli_seconds.append(bare)
             job_seconds.append(whole)
@@ -71,12 +67,6 @@ def _overhead(
             f"{pairs} pairs, {min(differences):.2f} to {max(differences):.2f} s",
         )
     ]
-
-
-def _timed(command: Sequence[str], environment: Mapping[str, str]) -> float:
-    began = time.perf_counter()
-    subprocess.run(command, env=dict(environment), check=True, capture_output=True)
-    return time.perf_counter() - began
 
 
 def _memory(server: S3Server, folder: Path, image: Path, variables: Mapping[str, str]) -> list[Figure]:
@@ -97,7 +87,7 @@ def _memory(server: S3Server, folder: Path, image: Path, variables: Mapping[str,
             "JOB_OUTPUT": f"s3://{BUCKET}/memory/",
             "JOB_RUNNER": "worker",
         }
-        peak = peak_memory(_SUPERVISOR, environment)
+        peak = process.run(SUPERVISOR, environment).peak
         server.client().delete_object(Bucket=BUCKET, Key=key)
         figures.append(
             Figure(
@@ -105,27 +95,3 @@ def _memory(server: S3Server, folder: Path, image: Path, variables: Mapping[str,
             )
         )
     return figures
-
-
-def peak_memory(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Peak resident size of a command's own process, in bytes, children apart. Raises where it fails."""
-    with subprocess.Popen(command, env=dict(environment), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        peak = 0
-        while process.poll() is None:
-            peak = max(peak, _high_water_mark(process.pid))
-            time.sleep(0.02)
-        assert process.stderr is not None  # noqa: S101 - a pipe was asked for
-        said = process.stderr.read().decode()
-    if process.returncode:
-        raise RuntimeError(f"{command}: exit {process.returncode}: {said}")
-    return peak
-
-
-def _high_water_mark(pid: int) -> int:
-    try:
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    except OSError:  # it has just ended
-        pass
-    return 0

@@ -3,20 +3,23 @@
     python -m scripts.tables            write them
     python -m scripts.tables --check    exit 1 where one is out of date
 
-The variables come from supervisor/job.py, the exit codes from supervisor/failures.py, the figures from
-benchmarks/results.json, the catalogue from images/.
+The variables come from supervisor/job.py, the exit codes from supervisor/failures.py, the status and its schema from
+supervisor/status/schema.py, Batch's retry rules from scripts/batch_retry.py, the figures from benchmarks/results.json,
+the catalogue from images/.
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import figures
-from scripts import catalogue
+from benchmarks import figures, plot
+from scripts import batch_retry, catalogue
 from scripts.regions import replace_region
 from supervisor.failures import SUCCESS, TABLE
 from supervisor.job import VARIABLES
+from supervisor.status.schema import MEMBERS, schema
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -45,6 +48,16 @@ def exit_codes() -> str:
     return "\n".join(rows)
 
 
+def status_members() -> str:
+    """The status document, one member a row."""
+    rows = ["| member | meaning |", "|---|---|"]
+    for name, member in MEMBERS.items():
+        rows.append(f"| `{name}` | {_cell(member['description'])} |")
+        for inner, part in member.get("properties", {}).items():
+            rows.append(f"| `{name}.{inner}` | {_cell(part['description'])} |")
+    return "\n".join(rows)
+
+
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;").replace(">", "&gt;")
 
@@ -52,13 +65,18 @@ def _cell(text: str) -> str:
 def documents() -> dict[Path, str]:
     """Every document with generated regions, as it should read today."""
     contract = REPOSITORY / "docs" / "contract.md"
+    batch = REPOSITORY / "docs" / "batch.md"
     readme = REPOSITORY / "README.md"
     text = replace_region(contract.read_text(), "variables", variables())
+    text = replace_region(text, "status", status_members())
     home = replace_region(readme.read_text(), "variables", variables())
     home = replace_region(home, "exit-codes", exit_codes())
     home = replace_region(home, "figures", figures.table())
     return {
+        plot.PLOT: plot.svg(),
+        batch: replace_region(batch.read_text(), "retries", batch_retry.markdown()),
         contract: replace_region(text, "exit-codes", exit_codes()),
+        REPOSITORY / "docs" / "status.schema.json": json.dumps(schema(), indent=2, ensure_ascii=False) + "\n",
         readme: replace_region(home, "catalogue", catalogue.markdown(catalogue.load().values())),
     }
 
@@ -69,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a table is stale")
     options = parser.parse_args(argv)
-    stale = {path: text for path, text in documents().items() if path.read_text() != text}
+    stale = {path: text for path, text in documents().items() if not path.exists() or path.read_text() != text}
     for path, text in stale.items():
         if options.check:
             print(f"{path.relative_to(REPOSITORY)} is stale: run `make docs`", file=sys.stderr)

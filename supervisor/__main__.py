@@ -1,7 +1,5 @@
 """`python -m supervisor` is the `supervisor` command."""
 
-import sys
+from supervisor.cli import program
 
-from supervisor.cli import main
-
-sys.exit(main())
+program()

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,12 @@ from supervisor.device import Device
 from supervisor.failures import SUCCESS, DiskTrouble, Failure, Stopped
 from supervisor.job import JobSpec
 from supervisor.model.runner import Model
+from supervisor.storage import Object
+from supervisor.work import Item
+
+# Of a prefix so many objects are listed, which is what S3 gives in one page.
+_PAGE = 1000
+_LOOKED_AT = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,8 +139,8 @@ def _model(spec: JobSpec) -> list[Finding]:
 
         def runner() -> tuple[str, dict[str, Any]]:
             assert model is not None  # noqa: S101
-            names = _file_names(spec)
-            choice = model.choose(model.module.require_known(spec.predict_args, model.field), names)
+            total, names = _first_names(spec)
+            choice = model.choose(model.module.require_known(spec.predict_args, model.field), total, names)
             return f"{choice.runner}: {choice.why}", {"name": choice.runner, "why": choice.why}
 
         findings = []
@@ -153,11 +160,16 @@ def _model(spec: JobSpec) -> list[Finding]:
     return findings
 
 
-def _file_names(spec: JobSpec) -> list[str]:
+def _first_names(spec: JobSpec) -> tuple[int | None, list[str]]:
+    """How many inputs there are, as far as it is known, and the names of the first. Trouble with them is told as the
+    input's."""
     try:
-        return [item.file_name for item in work.plan(spec).items] or ["input.json"]
+        plan = work.plan(spec)
+        return plan.total, [item.file_name for item in islice(plan, _LOOKED_AT)] or ["input.json"]
+    except Stopped:
+        raise
     except Failure:
-        return ["input.json"]
+        return 1, ["input.json"]
 
 
 def _disk() -> tuple[str, dict[str, Any]]:
@@ -175,16 +187,29 @@ def _disk() -> tuple[str, dict[str, Any]]:
 
 
 def _input(spec: JobSpec) -> tuple[str, dict[str, Any]]:
+    """An event's objects are all looked at; of a manifest or a prefix the first one is."""
     plan = work.plan(spec)
-    for item in plan.items:
-        try:
-            found = storage.of(item.uri).stat(item.uri, item.version)
-        except storage.StorageError as error:
-            raise storage.on_input(error) from None
-    if len(plan.items) == 1:
-        size = "of unknown size" if found.size is None else f"of {found.size:,} bytes"
-        return f"{plan.items[0].shown} {size}", {"uri": plan.items[0].shown, "bytes": found.size}
-    return f"{len(plan.items)} inputs, all there", {"count": len(plan.items)}
+    items = list(islice(plan, _PAGE + 1))
+    count = plan.total if plan.total is not None else min(len(items), _PAGE)
+    more = "+" if plan.total is None and len(items) > _PAGE else ""
+    child = f" for child {spec.slice.index} of {spec.slice.count}" if spec.slice else ""
+    if not items:
+        return f"no inputs{child}", {"count": 0}
+    sizes = [_looked_at(item).size for item in (items if spec.event else items[:1])]
+    first = f"{items[0].shown} " + ("of unknown size" if sizes[0] is None else f"of {sizes[0]:,} bytes")
+    facts = {"count": count, "more": bool(more), "uri": items[0].shown, "bytes": sizes[0]}
+    if count == 1:
+        return first, facts
+    if spec.event:
+        return f"{count} inputs, all there", facts
+    return f"{count:,}{more} inputs{child}, the first is {first}", facts
+
+
+def _looked_at(item: Item) -> Object:
+    try:
+        return storage.of(item.uri).stat(item.uri, item.version)
+    except storage.StorageError as error:
+        raise storage.on_input(error) from None
 
 
 def _output(spec: JobSpec) -> tuple[str, dict[str, Any]]:

@@ -14,12 +14,14 @@ from typing import NoReturn
 from supervisor import __version__, guard, job, work
 from supervisor.failures import SUCCESS, TABLE, BadUsage, Bug, Failure, Stopped
 from supervisor.job import VARIABLES, JobSpec, Variable
+from supervisor.storage.uri import shown
 
 _COMMANDS = {
     "run": "run the job that the environment and the flags describe (the default)",
     "check": "say what is here and whether the job could run, before anything is spent",
     "version": "say the version",
 }
+_DRY_RUN_SHOWS = 1000
 _ABOUT = """\
 Runs DEEPaaS predictions unattended: downloads each input, runs the image's module on it, uploads the answer as
 JSON, reports status, and exits with a code that a scheduler can act on.
@@ -62,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from supervisor import pipeline
+    from supervisor import run
     from supervisor.status import sinks
 
     environ, reporter = job.environment(), sinks.for_stdout()
@@ -73,33 +75,35 @@ def _run(arguments: argparse.Namespace) -> int:
         if arguments.dry_run:
             return _dry_run(spec)
         guard.adopt_orphans()
-        record = pipeline.run(spec, reporter)
+        record = run.run(spec, reporter)
     except (BadUsage, Stopped) as failure:
         if not arguments.dry_run:
-            pipeline.refuse(job.salvage(environ, vars(arguments)), failure, reporter)
+            run.refuse(job.salvage(environ, vars(arguments)), failure, reporter)
         raise
     return SUCCESS if record.failure is None else _told(record.failure)
 
 
 def _refuse_flags(failure: BadUsage) -> int:
     """A job whose command line cannot be read is told where its environment says."""
-    from supervisor import pipeline
+    from supervisor import run
     from supervisor.status import sinks
 
-    pipeline.refuse(job.salvage(job.environment(), {}), failure, sinks.for_stdout())
+    run.refuse(job.salvage(job.environment(), {}), failure, sinks.for_stdout())
     return _told(failure)
 
 
 def _dry_run(spec: JobSpec) -> int:
-    """What the job would do, item by item; nothing is read, run or written."""
+    """What the job would do, item by item; no input is read, and nothing is run or written."""
     from supervisor.status.sinks import printable
 
-    plan = work.plan(spec)
-    for item in plan.items:
-        print(printable(f"{item.shown} -> {item.result_uri()}"))
-    for placeholder in plan.placeholders:
-        print(printable(f"{placeholder} (a folder's placeholder: left out)"))
-    print(f"{len(plan.items)} to do; status in {spec.status_uri}")
+    plan, count = work.plan(spec), 0
+    for count, item in enumerate(plan, start=1):
+        if count <= _DRY_RUN_SHOWS:
+            print(printable(f"{item.shown} -> {shown(item.result_uri())}"))
+    if count > _DRY_RUN_SHOWS:
+        print(f"… and {count - _DRY_RUN_SHOWS:,} more")
+    left_out = f" ({plan.placeholders:,} folder placeholders left out)" if plan.placeholders else ""
+    print(f"{count:,} to do{left_out}; status in {printable(spec.status_uri or '')}")
     return SUCCESS
 
 
@@ -201,5 +205,6 @@ def _exit_codes() -> str:
     return "exit codes:\n" + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in rows.items())
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def program() -> NoReturn:
+    """The `supervisor` command as a process of its own."""
+    guard.leave(main())

@@ -5,6 +5,7 @@ along, and the supervisor keeps no handle on the GPU.
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -30,10 +31,11 @@ _PLACES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Gpu:
-    """One CUDA device. memory: bytes."""
+    """One CUDA device. memory: bytes; uuid: as nvidia-smi and NVML write it; None where the driver is too old."""
 
     name: str
     memory: int
+    uuid: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +50,41 @@ class Device:
     def as_dict(self) -> dict[str, object]:
         return asdict(self)
 
-    def environment(self) -> Mapping[str, str]:
-        """What makes the model's frameworks keep to this device."""
-        return {"CUDA_VISIBLE_DEVICES": ""} if self.kind == "cpu" else {}
+    def environment(self, worker: int, workers: int, given: Mapping[str, str]) -> Mapping[str, str]:
+        """What makes the frameworks of one of several models keep to their share of this device.
+
+        given: the environment that the model has anyway. What it says of threads is left as it is; of the GPUs that it
+        makes visible, worker i of several gets the i-th, and begins again with the first where there are more workers.
+        """
+        if self.kind == "cpu":
+            return {"CUDA_VISIBLE_DEVICES": "", **(_share_of_cores(workers, given) if workers > 1 else {})}
+        if workers == 1:
+            return {}
+        # An index counts the devices of the driver in its own order, as the probe did; a list counts as it stands,
+        # be its entries indices or UUIDs.
+        listed = [entry.strip() for entry in given.get("CUDA_VISIBLE_DEVICES", "").split(",") if entry.strip()]
+        visible = listed[: len(self.gpus)] or [str(index) for index in range(len(self.gpus))]
+        pinned = {"CUDA_VISIBLE_DEVICES": visible[worker % len(visible)]}
+        if workers > len(visible) and "TF_FORCE_GPU_ALLOW_GROWTH" not in given:
+            pinned["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"  # TensorFlow takes all of a GPU's memory for itself
+        return pinned
+
+    def pinned(self, worker: int, workers: int) -> tuple[Gpu, ...]:
+        """The GPUs that one of several models can see."""
+        return self.gpus if workers == 1 or not self.gpus else (self.gpus[worker % len(self.gpus)],)
+
+
+def _share_of_cores(workers: int, given: Mapping[str, str]) -> Mapping[str, str]:
+    """Every framework starts a thread for each core, and several models that all do so wait for each other: their
+    pools spin for work (OpenMP's default), so that n pools on the same cores are slower than one.
+
+    PyTorch, NumPy's OpenBLAS and MKL read OMP_NUM_THREADS, TensorFlow only its own variable. One model alone knows
+    best, and whoever sets OMP_NUM_THREADS has decided.
+    """
+    if "OMP_NUM_THREADS" in given:
+        return {}
+    share = str(max(1, len(os.sched_getaffinity(0)) // workers))
+    return {"OMP_NUM_THREADS": share, "TF_NUM_INTRAOP_THREADS": given.get("TF_NUM_INTRAOP_THREADS", share)}
 
 
 def find(wanted: str, environment: Mapping[str, str]) -> Device:
@@ -66,8 +100,13 @@ def find(wanted: str, environment: Mapping[str, str]) -> Device:
     return device
 
 
+def library_places(library_path: str) -> list[str]:
+    """Where the driver's libraries may be: in the model's LD_LIBRARY_PATH, then where they usually are."""
+    return [place for place in library_path.split(":") if place.startswith("/")] + list(_PLACES)
+
+
 def _probe(environment: Mapping[str, str]) -> Device:
-    places = [p for p in environment.get("LD_LIBRARY_PATH", "").split(":") if p.startswith("/")] + list(_PLACES)
+    places = library_places(environment.get("LD_LIBRARY_PATH", ""))
     if not any(Path(place, name).exists() for place in places for name in _LIBRARIES):
         return Device(kind="cpu", note="no CUDA driver library (libcuda.so.1) is in the container")
     visible = {k: v for k, v in environment.items() if k in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER")}
@@ -90,7 +129,7 @@ def _probe(environment: Mapping[str, str]) -> Device:
     version = int(said["driver"])
     return Device(
         kind="cuda",
-        gpus=tuple(Gpu(name=name, memory=memory) for name, memory in said["gpus"]),
+        gpus=tuple(Gpu(name=name, memory=memory, uuid=uuid) for name, memory, uuid in said["gpus"]),
         driver=f"{version // 1000}.{version % 1000 // 10}",
     )
 
@@ -110,6 +149,14 @@ def load():
         except OSError as error:
             failed = failed or str(error)
     return None, failed
+
+def uuid(cuda, device):
+    ask = getattr(cuda, "cuDeviceGetUuid", None)
+    told = (ctypes.c_ubyte * 16)()
+    if ask is None or ask(told, device):
+        return None
+    digits = bytes(told).hex()
+    return "GPU-" + "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 def probe():
     cuda, failed = load()
@@ -132,7 +179,7 @@ def probe():
         cuda.cuDeviceGetName(name, 256, device)
         total = getattr(cuda, "cuDeviceTotalMem_v2", None) or cuda.cuDeviceTotalMem
         total(ctypes.byref(memory), device)
-        gpus.append((name.value.decode("utf-8", "replace"), memory.value))
+        gpus.append((name.value.decode("utf-8", "replace"), memory.value, uuid(cuda, device)))
     return {"driver": version.value, "gpus": gpus}
 
 print(json.dumps(probe()))

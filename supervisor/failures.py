@@ -17,7 +17,7 @@ Failure
 └── Stopped            143  SIGTERM or Ctrl-C, no Spot notice
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import ClassVar
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "OutputUnwritable",
     "PassingTrouble",
     "PredictionTimedOut",
+    "SpotReclaimed",
     "Stopped",
     "job_exit_code",
 ]
@@ -57,6 +58,8 @@ class Failure(BaseException):
     meaning: ClassVar[str]
     advice: ClassVar[str]
     retry: ClassVar[bool] = False
+    # Whether the model's process died of it: the item may do better in a new one.
+    crashed: bool = False
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         self.message = _one_line(message)
@@ -130,6 +133,10 @@ class PassingTrouble(Failure):
     retry = True
 
 
+class SpotReclaimed(PassingTrouble):
+    """Told to stop because the machine is being taken back."""
+
+
 class InputDenied(Failure):
     code = 77
     category = "input-denied"
@@ -182,19 +189,17 @@ TABLE: tuple[type[Failure], ...] = (
 )
 
 
-def job_exit_code(items: int, failures: Iterable[Failure], max_failures: int) -> int:
-    """The job's exit code from its items' failures.
+def job_exit_code(items: int, failures: Mapping[int, int], max_failures: int) -> int:
+    """The job's exit code from how many of its items failed with which code.
 
     One item: its own code. Several: 75 if any ended in passing trouble (the retry resumes), else 0 within
     max_failures, else the code that all failures share, else 65.
     """
-    codes = [failure.code for failure in failures]
+    codes = [code for code, count in failures.items() if count]
     if not codes:
         return SUCCESS
     if PassingTrouble.code in codes:
         return PassingTrouble.code
-    if items == 1:
-        return codes[0]
-    if len(codes) <= max_failures:
+    if items != 1 and sum(failures.values()) <= max_failures:
         return SUCCESS
-    return codes[0] if len(set(codes)) == 1 else ItemFailed.code
+    return codes[0] if len(codes) == 1 else ItemFailed.code

@@ -1,15 +1,34 @@
-"""What the supervisor is as a process: closed to its guest, parent of every orphan, and told to stop by signal."""
+"""What the supervisor is as a process: closed to its guest, parent of every orphan, and told to stop by signal.
 
+And whom its guest becomes (JOB_RUN_AS)."""
+
+import contextlib
 import ctypes
 import os
+import pwd
 import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
-from supervisor.failures import Stopped
+from supervisor.failures import BadUsage, DiskTrouble, Stopped
 
 # <linux/prctl.h>
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
+
+
+@dataclass(frozen=True, kw_only=True)
+class User:
+    """Whom a guest runs as, where that is not us."""
+
+    uid: int
+    gid: int
 
 
 def close_to_the_guest() -> None:
@@ -23,18 +42,102 @@ def adopt_orphans() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
+def _raise(stopped: Stopped) -> None:
+    raise stopped
+
+
+# Who is told of a stop: the last of them.
+_listeners: list[Callable[[Stopped], None]] = [_raise]
+
+
 def stop_on_signals() -> None:
     """SIGTERM and Ctrl-C raise Stopped, once, in the main thread; what comes after does not disturb the ending."""
 
     def stop(number: int, _: FrameType | None) -> None:
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, signal.SIG_IGN)
-        raise Stopped(f"stopped by {signal.Signals(number).name}")
+        _listeners[-1](Stopped(f"stopped by {signal.Signals(number).name}"))
 
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, stop)
     # The image's launcher holds them back until now.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
+
+
+@contextmanager
+def stops_told_to(tell: Callable[[Stopped], None]) -> Iterator[None]:
+    """Work in the main thread that must not be left in its middle: it is told of a stop instead, and raises it."""
+    _listeners.append(tell)
+    try:
+        yield
+    finally:
+        _listeners.pop()
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """An ending, which SIGTERM and Ctrl-C cannot bring about any sooner."""
+    handlers = {each: signal.signal(each, signal.SIG_IGN) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process, also where a thread hangs in a call that nothing wakes: the interpreter would wait for it, or
+    crash in taking itself down around it."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    if threading.active_count() > 1:
+        os._exit(code)
+    sys.exit(code)
+
+
+def user(run_as: str) -> User:
+    """Whom JOB_RUN_AS means: a uid, uid:gid or a name. Raises BadUsage where there is none, or we may not become it."""
+    uid, _, gid = run_as.partition(":")
+    try:
+        if uid.isdigit():
+            found = User(uid=int(uid), gid=int(gid) if gid else _group_of(int(uid)))
+        else:
+            entry = pwd.getpwnam(run_as)
+            found = User(uid=entry.pw_uid, gid=entry.pw_gid)
+    except KeyError:
+        raise BadUsage(
+            f"JOB_RUN_AS is {run_as!r}: the image has no such user", "use a uid or uid:gid, such as 1000:1000"
+        ) from None
+    if os.geteuid() != 0:
+        raise BadUsage(
+            f"JOB_RUN_AS is {run_as!r}, but the supervisor runs as user {os.geteuid()}, who cannot become another",
+            "run the container as root (the job definition's or `docker run --user`), or leave JOB_RUN_AS out",
+        )
+    return found
+
+
+def _group_of(uid: int) -> int:
+    """The user's own group where the image knows one, else the group of the same number, as useradd makes it."""
+    try:
+        return pwd.getpwuid(uid).pw_gid
+    except KeyError:
+        return uid
+
+
+def hand_over(to: User, *paths: Path) -> None:
+    """Gives files and folders of ours to the model's user. Raises DiskTrouble where the file system refuses."""
+    try:
+        for path in paths:
+            os.chown(path, to.uid, to.gid, follow_symlinks=False)
+    except OSError as error:
+        raise DiskTrouble(f"{path} cannot be given to the user of JOB_RUN_AS: {error.strerror}") from None
+
+
+def take_back(folder: Path) -> None:
+    """Makes a folder ours alone again: from now on nobody else makes, replaces or removes anything in it."""
+    os.chown(folder, os.geteuid(), os.getegid(), follow_symlinks=False)
+    folder.chmod(0o700)
 
 
 def _prctl(option: int, value: int) -> None:

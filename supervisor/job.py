@@ -47,7 +47,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         name="JOB_INPUT",
         metavar="URI",
-        meaning="one input: s3://bucket/key, https://…, file:///… or a path",
+        meaning="one input: s3://bucket/key, https://…, file:///… or a path; with a trailing / everything below it",
     ),
     Variable(
         name="JOB_EVENT",
@@ -57,7 +57,17 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         name="JOB_MANIFEST",
         metavar="URI",
-        meaning="instead: the URI of a list of inputs (not in this release: refused)",
+        meaning='instead: the URI of a list: a URI a line, or JSON Lines {"input": …, "output": …, "args": {…}}',
+    ),
+    Variable(
+        name="JOB_INCLUDE",
+        metavar="GLOBS",
+        meaning="of what is below a prefix only this: globs, separated by commas; * crosses slashes",
+    ),
+    Variable(
+        name="JOB_EXCLUDE",
+        metavar="GLOBS",
+        meaning="of what is below a prefix all but this: globs, separated by commas; * crosses slashes",
     ),
     Variable(
         name="JOB_OUTPUT",
@@ -67,7 +77,8 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         name="JOB_INPUT_ROOT",
         metavar="URI",
-        meaning="results keep the path of their input below this prefix; without it, its base name alone",
+        meaning="results keep the path of their input below this prefix; default: JOB_INPUT where that is a prefix, "
+        "else their base name alone",
     ),
     Variable(
         name="JOB_PREDICT_ARGS",
@@ -92,6 +103,12 @@ VARIABLES: tuple[Variable, ...] = (
         meaning="what the model may run on; the images set it",
     ),
     Variable(
+        name="JOB_WORKERS",
+        metavar="N",
+        default="1",
+        meaning="how many copies of the model run side by side; on GPUs one a device",
+    ),
+    Variable(
         name="JOB_PREDICT_TIMEOUT",
         metavar="SECONDS",
         meaning="the longest that one prediction may take; none by default",
@@ -114,6 +131,22 @@ VARIABLES: tuple[Variable, ...] = (
         meaning="where the status document goes; default: <JOB_OUTPUT>_status/<job id>[-<index>].json",
     ),
     Variable(
+        name="JOB_RESULTS_TABLE",
+        metavar="URI",
+        meaning="beside a result an item, one table of all: a prefix or folder that gets a file for each array child",
+    ),
+    Variable(
+        name="JOB_GRACE",
+        metavar="SECONDS",
+        default="25",
+        meaning="what the running items get to end in after SIGTERM",
+    ),
+    Variable(
+        name="JOB_RUN_AS",
+        metavar="USER",
+        meaning="the user that the model runs as: a name, a uid or uid:gid; default: the supervisor's own",
+    ),
+    Variable(
         name="JOB_STATUS_URL",
         metavar="URL",
         meaning="webhook that is told the status: CloudEvents body, Standard Webhooks signature",
@@ -129,6 +162,8 @@ VARIABLES: tuple[Variable, ...] = (
 _ARRAY_VARIABLES = ("JOB_ARRAY_INDEX", "JOB_ARRAY_SIZE", "JOB_COMPLETION_INDEX")
 _INDEX_VARIABLES = ("AWS_BATCH_JOB_ARRAY_INDEX", "JOB_ARRAY_INDEX", "SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX")
 _SOURCES = ("JOB_INPUT", "JOB_EVENT", "JOB_MANIFEST")
+_MOST_WORKERS = 64
+_USER = re.compile(r"[0-9]{1,9}(:[0-9]{1,9})?|[A-Za-z_][A-Za-z0-9_.-]{0,30}\$?")
 
 # What boto3, the AWS CLI, older SDKs or s3fs take for a credential, or for the place of one: by the words in the
 # name, since every SDK adds its own (AWS_SECRET_KEY, AWSACCESSKEYID, AWS_BEARER_TOKEN_BEDROCK). The guest gets none of
@@ -158,6 +193,18 @@ class Identity:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Slice:
+    """One child's share of an array's work: the index-th, from 0, of count."""
+
+    index: int
+    count: int
+
+    def of(self, total: int) -> range:
+        """This child's positions among total: contiguous, and no child has more than one more than another."""
+        return range(total * self.index // self.count, total * (self.index + 1) // self.count)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Image:
     """The derived image this runs in, as its build recorded it; all None outside of one."""
 
@@ -179,18 +226,25 @@ class JobSpec:
     input: str | None = None
     event: str | None = None
     manifest: str | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
     output: str | None = None
     input_root: str | None = None
     predict_args: Mapping[str, Any] = field(default_factory=dict)
     input_field: str | None = None
     runner: str = "auto"
     device: str = "auto"
+    workers: int = 1
     predict_timeout: float | None = None
     overwrite: str = "changed"
     max_failures: int = 0
     status: str | None = None
     status_url: str | None = None
     status_secret: bytes | None = field(default=None, repr=False)
+    results_table: str | None = None
+    grace: float = 25.0
+    run_as: str | None = None
+    slice: Slice | None = None
     identity: Identity
     image: Image = field(default_factory=Image)
     guest_environment: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -209,9 +263,12 @@ class JobSpec:
 
     @property
     def status_uri(self) -> str | None:
-        if self.status or not self.output:
-            return self.status
-        return f"{self.output}_status/{self.identity.name}.json"
+        """Where this job's status document goes: no two children of an array share one."""
+        if not self.status:
+            return f"{self.output}_status/{self.identity.name}.json" if self.output else None
+        if self.status.endswith("/"):
+            return f"{self.status}{self.identity.name}.json"
+        return self.status if self.identity.array_index is None else _of_child(self.status, self.identity.array_index)
 
 
 def read(environ: Mapping[str, str], flags: Mapping[str, str | None]) -> JobSpec:
@@ -231,18 +288,25 @@ def read(environ: Mapping[str, str], flags: Mapping[str, str | None]) -> JobSpec
         input=_text(values, "JOB_INPUT"),
         event=values["JOB_EVENT"],
         manifest=_text(values, "JOB_MANIFEST"),
+        include=_globs(values, "JOB_INCLUDE"),
+        exclude=_globs(values, "JOB_EXCLUDE"),
         output=_as_folder(_text(values, "JOB_OUTPUT")),
         input_root=_as_folder(_text(values, "JOB_INPUT_ROOT")),
         predict_args=_json_object(values, "JOB_PREDICT_ARGS"),
         input_field=values["JOB_INPUT_FIELD"],
         runner=_choice(values, "JOB_RUNNER", RUNNERS),
         device=_choice(values, "JOB_DEVICE", DEVICES),
+        workers=_workers(values["JOB_WORKERS"] or "1"),
         predict_timeout=_seconds(values, "JOB_PREDICT_TIMEOUT"),
         overwrite=_choice(values, "JOB_OVERWRITE", OVERWRITES),
         max_failures=_count(values, "JOB_MAX_FAILURES"),
         status=_text(values, "JOB_STATUS"),
         status_url=_webhook(values["JOB_STATUS_URL"]),
         status_secret=_secret(values["JOB_STATUS_SECRET"]),
+        results_table=_as_folder(_text(values, "JOB_RESULTS_TABLE")),
+        grace=_seconds(values, "JOB_GRACE") or 0.0,
+        run_as=_user(values["JOB_RUN_AS"]),
+        slice=_slice(environ) if _is_divided(values) else None,
         identity=_identity(environ),
         image=Image(
             name=environ.get("SUPERVISOR_IMAGE") or None,
@@ -304,7 +368,8 @@ def _refuse_near_misses(environ: Mapping[str, str]) -> None:
         if not name.startswith("JOB_") or tail in known:
             continue
         alike = difflib.get_close_matches(tail.upper(), known, cutoff=0.8)
-        close = [k for k in alike if abs(len(k) - len(tail)) <= 2]
+        # Nobody's slip puts another letter in front: JOB_TRACE is not JOB_GRACE.
+        close = [k for k in alike if abs(len(k) - len(tail)) <= 2 and (len(k) != len(tail) or k[0] == tail[0].upper())]
         if close:
             raise BadUsage(
                 f"the variable {name} is not known: did you mean JOB_{close[0]}?",
@@ -344,6 +409,28 @@ def _count(values: Mapping[str, str | None], name: str) -> int:
     if not _is_count(value):
         raise BadUsage(f"{name} is {value!r}, not a number of items", "use a whole number from 0 up")
     return int(value)
+
+
+def _workers(value: str) -> int:
+    if not (_is_count(value) and 1 <= int(value) <= _MOST_WORKERS):
+        raise BadUsage(f"JOB_WORKERS is {value!r}", f"use a whole number from 1 to {_MOST_WORKERS}")
+    return int(value)
+
+
+def _user(value: str | None) -> str | None:
+    if value is not None and not _USER.fullmatch(value):
+        raise BadUsage(f"JOB_RUN_AS is {value!r}, not a user", "use a uid, uid:gid or a name, such as 1000:1000")
+    return value
+
+
+def _globs(values: Mapping[str, str | None], name: str) -> tuple[str, ...]:
+    value = values[name]
+    if value is None:
+        return ()
+    globs = tuple(glob for part in re.split(r"[,\r\n]", value) if (glob := part.strip()))
+    if not globs:
+        raise BadUsage(f"{name} is {value!r}, which holds no glob", "use globs such as *.wav,*.flac, or unset it")
+    return globs
 
 
 def _seconds(values: Mapping[str, str | None], name: str) -> float | None:
@@ -412,6 +499,68 @@ def _identity(environ: Mapping[str, str]) -> Identity:
         array_index=None if index is None else int(index),
         queue=environ.get("AWS_BATCH_JQ_NAME") or environ.get("SLURM_JOB_PARTITION"),
     )
+
+
+def _of_child(uri: str, index: int) -> str:
+    """`status.json` as `status-3.json`, unless the name ends in the child's index already."""
+    folder, slash, name = uri.rpartition("/")
+    stem, dot, extension = name.rpartition(".") if "." in name.lstrip(".") else (name, "", "")
+    if re.search(rf"(^|[^0-9])0*{index}$", stem):
+        return uri
+    return f"{folder}{slash}{stem}-{index}{dot}{extension}"
+
+
+def _is_divided(values: Mapping[str, str | None]) -> bool:
+    """Whether the children of an array share this work. An object or an event is each child's own."""
+    prefix = values["JOB_INPUT"] or ""
+    return bool(values["JOB_MANIFEST"]) or (
+        prefix.endswith("/") and not prefix.lower().startswith(("http://", "https://"))
+    )
+
+
+def _slice(environ: Mapping[str, str]) -> Slice | None:
+    """This child's share. Raises BadUsage where the array's variables do not say it."""
+    name = next((name for name in _INDEX_VARIABLES if environ.get(name)), None)
+    if name is None:
+        if environ.get("JOB_ARRAY_SIZE"):
+            raise BadUsage("JOB_ARRAY_SIZE is set without an index", "set JOB_ARRAY_INDEX too, or unset both")
+        return None
+    if name == "SLURM_ARRAY_TASK_ID" and not environ.get("JOB_ARRAY_SIZE"):
+        return _slurm_slice(environ)
+    size_name = "AWS_BATCH_JOB_ARRAY_SIZE" if name == "AWS_BATCH_JOB_ARRAY_INDEX" else "JOB_ARRAY_SIZE"
+    size_name = size_name if environ.get(size_name) else "JOB_ARRAY_SIZE"
+    index, size = environ[name], environ.get(size_name)
+    advice = f"set {size_name} to the number of children, whose indices run from 0"
+    if not size:
+        raise BadUsage(f"{name} is {index}, but of how many is not said: {size_name} is not set", advice)
+    if not (_is_count(size) and int(size) > 0):
+        raise BadUsage(f"{size_name} is {size!r}, not a number of children", advice)
+    if not _is_count(index):
+        raise BadUsage(f"{name} is {index!r}, not an array index", "use a whole number from 0 up")
+    if int(index) >= int(size):
+        raise BadUsage(f"{name} is {index}, but {size_name} is {size}", advice)
+    return Slice(index=int(index), count=int(size))
+
+
+def _slurm_slice(environ: Mapping[str, str]) -> Slice:
+    """SLURM's own ids start and step as --array says: 0-30:10 has the ids 0, 10, 20 and 30."""
+    facts = {
+        fact: environ[f"SLURM_ARRAY_TASK_{fact}"]
+        for fact in ("ID", "MIN", "MAX", "STEP", "COUNT")
+        if environ.get(f"SLURM_ARRAY_TASK_{fact}")
+    }
+    told = " ".join(f"SLURM_ARRAY_TASK_{fact}={value}" for fact, value in facts.items())
+    advice = "use --array=0-N or an even step, or set JOB_ARRAY_INDEX and JOB_ARRAY_SIZE"
+    if not all(_is_count(value) for value in facts.values()) or not {"MIN", "COUNT"} <= facts.keys():
+        raise BadUsage(f"{told} does not say which child of how many this is", advice)
+    number = {fact: int(value) for fact, value in facts.items()}
+    step = number.get("STEP", 1) or 1
+    index, beside = divmod(number["ID"] - number["MIN"], step)
+    # A list such as --array=1,5,9 has gaps that no step describes, and its ids no place among COUNT.
+    last = number["MIN"] + step * (number["COUNT"] - 1)
+    if beside or not 0 <= index < number["COUNT"] or number.get("MAX", last) != last:
+        raise BadUsage(f"{told}: the ids are not evenly spaced", advice)
+    return Slice(index=index, count=number["COUNT"])
 
 
 def _is_count(text: str) -> bool:

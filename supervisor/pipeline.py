@@ -1,308 +1,270 @@
-"""The journey of each item: looked at, downloaded, predicted on, uploaded; one after the other.
+"""Three stages that overlap: inputs come ahead of the model, the model is kept busy, results go out behind it.
 
-A failure of one item does not stop the others. A failure of the job (its arguments, its image, its device) does.
+    work ──▶ fetch ──▶ predict ──▶ store ──▶ told in the order of the work
+             threads   one a model  threads │  │
+      ▲                                     │  │
+      │     Room: items, bytes on the disk  │  │
+      ├─────────────────────────────────────┘  │
+      │     _UNTOLD items                      │
+      └────────────────────────────────────────┘
+
+An item that ends early (skipped, failed) goes from its stage straight to the end. A stage that is slow fills what lies
+before it, and so holds it back, down to the listing of the work: nothing grows with the number of items.
 """
 
-import hashlib
-import json
-import shutil
-import tempfile
+import threading
 import time
-import traceback
-from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, Protocol, TypeVar
 
-from supervisor import __version__, device, storage, work
-from supervisor.failures import Bug, DeviceMissing, DiskTrouble, Failure, OutputUnwritable, Stopped
-from supervisor.job import JobSpec
-from supervisor.model import silent_fallback
-from supervisor.model.runner import Answer, Choice, Model, suffix_for
-from supervisor.status.document import DONE, ITEM_FAILED, SKIPPED, Outcome, Record
-from supervisor.status.sinks import Reporter
-from supervisor.status.telling import Telling
-from supervisor.storage import Object
+from supervisor.status.document import Outcome
 from supervisor.work import Item
 
-# Left free on the disk beside an input: logs, the answer, and what modules write.
-_MARGIN = 64 * 1024 * 1024
+# Items begun and not yet told of: how far the model may get ahead of one that takes long.
+_UNTOLD = 4096
+# Seconds for a prediction to give up once its model was ended, and for what is on its way to storage after that.
+_CUT_OFF, _LAST_UPLOADS = 2.0, 2.0
+
+Fetched = TypeVar("Fetched")
+Predicted = TypeVar("Predicted")
 
 
-def run(spec: JobSpec, reporter: Reporter) -> Record:
-    """Runs one job to its end and tells its status everywhere. Never raises for what a job can run into."""
-    record = Record(spec)
-    telling = Telling(record, reporter)
-    failure: Failure | None = None
-    log_tail: tuple[str, ...] = ()
-    try:
-        with _job_folder() as folder:
-            job = Job(spec, reporter, record, folder)
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """How much may be under way at once. items, size: fetched and not yet stored; size: bytes on the local disk."""
+
+    fetchers: int = 8
+    predictors: int = 1
+    storers: int = 8
+    items: int = 64
+    size: int = 1024**3
+
+
+class Steps(Protocol[Fetched, Predicted]):
+    """What the stages do with one item, each in its threads. An Outcome ends the item there and then; what is raised
+    ends the job."""
+
+    def fetch(self, item: Item, room: "Room") -> Fetched | Outcome:
+        """Brings the input to the local disk, once the room has let its bytes in."""
+
+    def predict(self, predictor: int, fetched: Fetched) -> Predicted | Outcome:
+        """Runs the model. One predictor's calls come from one thread, one after the other."""
+
+    def store(self, predicted: Predicted) -> Outcome:
+        """Takes the result to where it belongs."""
+
+    def no_more(self, predictor: int) -> None:
+        """The predictor's last prediction is done."""
+
+    def cut_off(self) -> None:
+        """Ends every prediction that still runs. Called from the main thread."""
+
+
+class Pipeline(Generic[Fetched, Predicted]):
+    """One run through the stages. Its threads are daemons: one that hangs for good does not keep the process."""
+
+    def __init__(self, steps: Steps[Fetched, Predicted], tell: Callable[[Outcome], None], bounds: Bounds) -> None:
+        """tell: called in the main thread with each outcome, in the order of the work."""
+        self._steps = steps
+        self._room = Room(bounds)
+        self._untold = threading.Semaphore(_UNTOLD)
+        self._told = _InOrder(tell)
+        # All that the main thread ever waits for; unlike other queues it may be put to from a signal handler.
+        self._ends: SimpleQueue[Outcome | BaseException | None] = SimpleQueue()
+        self._stopping = self._cut = False
+        self._store = _Stage("store", bounds.storers, self._stored, ends=self._ends)
+        self._predict = _Stage("predict", bounds.predictors, self._predicted, self._store, ends=self._ends)
+        self._fetch = _Stage("fetch", bounds.fetchers, self._fetched, self._predict, ends=self._ends)
+        self._predict.after_last = steps.no_more
+
+    def run(self, work: Iterable[Item]) -> None:
+        """Returns when every item has ended and is told of. Raises what ends the job: `wind_down` comes then."""
+        for stage in (self._fetch, self._predict, self._store):
+            stage.begin()
+        threading.Thread(target=self._feed, args=(work,), name="work", daemon=True).start()
+        while (ended := self._ends.get()) is not None:
+            if isinstance(ended, BaseException):
+                raise ended
+            self._tell(ended)
+
+    def stop(self, why: BaseException) -> None:
+        """Makes `run` raise it, between two outcomes and not while one is told of. Signal handlers may call it."""
+        self._ends.put(why)
+
+    def wind_down(self, grace: float) -> None:
+        """Takes no new item, gives what is being predicted `grace` seconds and what is being stored some more, then
+        tells of all that has ended."""
+        self._stopping = True
+        self._settle(self._predict, grace)
+        self._cut = True
+        self._steps.cut_off()
+        self._settle(self._predict, _CUT_OFF)
+        self._settle(self._store, _LAST_UPLOADS)
+        self._told.rest()
+
+    def _settle(self, stage: "_Stage", patience: float) -> None:
+        """Waits until the stage has nothing in hand."""
+        deadline = time.monotonic() + patience
+        while True:
+            idle = not stage.in_hand
             try:
-                job.run(telling)
-            except Failure:
-                log_tail = job.log_tail()
-                raise
-            finally:
-                job.end()
-    except Failure as known:
-        failure = known
-    except Exception as unknown:  # every ending gets a status; a bug of ours is told as such
-        traceback.print_exc()
-        failure = Bug(f"{type(unknown).__name__}: {unknown}")
-    record.close(failure, log_tail)
-    telling.last()
-    return record
+                ended = self._ends.get(timeout=0 if idle else min(0.1, max(0.0, deadline - time.monotonic())))
+            except Empty:
+                if idle or time.monotonic() > deadline:
+                    return
+                continue
+            if isinstance(ended, Outcome):
+                self._tell(ended)
 
+    def _tell(self, outcome: Outcome) -> None:
+        for _ in range(self._told.add(outcome)):
+            self._untold.release()
 
-def refuse(spec: JobSpec, failure: Failure, reporter: Reporter) -> Record:
-    """Tells the status of a job that cannot begin: spec holds what could be read of it."""
-    record = Record(spec)
-    record.close(failure)
-    Telling(record, reporter).last()
-    return record
+    # in threads
 
-
-class Job:
-    """One job in the middle of its work."""
-
-    def __init__(self, spec: JobSpec, reporter: Reporter, record: Record, folder: Path) -> None:
-        self._spec = spec
-        self._reporter = reporter
-        self._record = record
-        self._folder = folder
-        self._model: Model | None = None
-        self._choice: Choice | None = None
-
-    def run(self, telling: Telling) -> None:
-        plan = work.plan(self._spec)
-        self._record.total, self._record.placeholders = len(plan.items), len(plan.placeholders)
-        if plan.items:
-            self._record.device = device.find(self._spec.device, self._spec.guest_environment)
-            self._watch = silent_fallback.Watch(self._record.device, self._reporter.log)
-            self._model = Model(self._spec, self._record.device, self._folder / "tmp", self._watch.line)
-            self._model.start()  # the module is imported while the first input comes
+    def _feed(self, work: Iterable[Item]) -> None:
         try:
-            telling.first()
-        except OutputUnwritable:
-            if plan.items:
-                self._look(plan.items[0])  # who is denied both ends is told of the input, which comes first
-            raise
-        self._names = [item.file_name for item in plan.items]
-        for item in plan.items:
-            outcome = self._item(item)
-            self._record.add(outcome)
-            self._reporter.item(self._record, outcome)
+            for item in work:
+                self._untold.acquire()
+                self._room.enter()
+                if self._stopping:
+                    return
+                self._fetch.put(item)
+            self._fetch.close()
+        except BaseException as why:  # raised in the main thread
+            self._ends.put(why)
 
-    def log_tail(self) -> tuple[str, ...]:
-        return self._model.tail() if self._model else ()
+    def _fetched(self, _: int, item: Item) -> None:
+        if not self._stopping:
+            self._pass_on(self._steps.fetch(item, self._room), self._predict)
 
-    def end(self) -> None:
-        if self._model:
-            self._model.end()
-
-    def _item(self, item: Item) -> Outcome:
-        """One item, whole. What goes wrong with it alone becomes its outcome; the job's failures are raised."""
-        seconds: dict[str, float] = {}
-        folder = self._folder / str(item.index)
-        found: Object | None = None
-        try:
-            with _clocked(seconds, "download"):
-                found = self._look(item)
-                if (kept := self._up_to_date(item, found)) is not None:
-                    return Outcome(item=item, state=SKIPPED, result=kept, size=found.size, etag=found.etag)
-                local = self._fetch(item, found, folder)
-        except Stopped:
-            raise
-        except Failure as failure:
-            shutil.rmtree(folder, ignore_errors=True)
-            return Outcome(item=item, state=ITEM_FAILED, seconds=seconds, failure=failure)
-        with self._heeding_fallbacks():
-            model, choice = self._prepared()
-        try:
-            with _clocked(seconds, "predict"), self._heeding_fallbacks():
-                answer = model.predict(choice, self._arguments, local, folder)
-            if item.index == self._record.total - 1:
-                model.dismiss()
-            with _clocked(seconds, "upload"):
-                result = self._store(item, found, answer, seconds)
-        except (Stopped, DeviceMissing):
-            raise
-        except Failure as failure:
-            return Outcome(
-                item=item,
-                state=ITEM_FAILED,
-                size=found.size,
-                etag=found.etag,
-                seconds=seconds,
-                failure=failure,
-                log_tail=model.tail(),
-            )
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-        return Outcome(
-            item=item,
-            state=DONE,
-            result=result,
-            size=found.size,
-            etag=found.etag,
-            runner=answer.runner,
-            seconds=seconds,
-        )
-
-    def _look(self, item: Item) -> Object:
-        try:
-            return storage.of(item.uri).stat(item.uri, item.version)
-        except storage.StorageError as error:
-            raise storage.on_input(error) from None
-
-    def _up_to_date(self, item: Item, found: Object) -> str | None:
-        """The result that may stand as it is by JOB_OVERWRITE; None where there is work to do."""
-        if self._spec.overwrite == "always":
-            return None
-        accept = self._spec.predict_args.get("accept")
-        uri = item.result_uri(suffix_for(accept) if isinstance(accept, str) else ".json")
-        try:
-            result = storage.of(uri).stat(uri)
-        except storage.Missing:
-            return None
-        except storage.Denied as error:
-            if self._spec.overwrite == "never":
-                raise OutputUnwritable(
-                    f"JOB_OVERWRITE is never, but whether a result is there cannot be seen: {error}"
-                ) from None
-            return None
-        except storage.StorageError as error:
-            raise storage.on_output(error) from None
-        if self._spec.overwrite == "never":
-            return uri
-        recorded = result.metadata
-        same = (
-            found.etag is not None
-            and recorded.get("input-etag") == found.etag
-            and recorded.get("input-version", "") == (found.version or "")
-            and recorded.get("arguments-sha256") == _arguments_hash(self._spec)
-        )
-        return uri if same and recorded.get("model") == self._model_identity() else None
-
-    def _fetch(self, item: Item, found: Object, folder: Path) -> Path:
-        """Downloads an input into a folder of its own, under its own name: modules read extensions, and delete."""
-        size = found.size or 0
-        # deepaas-cli makes a copy of its own.
-        needed = size * (1 if self._spec.runner == "worker" else 2) + _MARGIN
-        free = shutil.disk_usage(self._folder).free
-        if needed > free:
-            raise DiskTrouble(
-                f"input {item.shown} has {size:,} bytes and needs {needed:,} on the local disk, which has {free:,} free"
-            )
-        target = folder / "in" / item.file_name
-        try:
-            target.parent.mkdir(parents=True)
-            storage.of(item.uri).download(found, target)
-        except storage.StorageError as error:
-            raise storage.on_input(error) from None
-        except OSError as error:
-            raise DiskTrouble(f"the local copy of {item.shown} cannot be written: {error.strerror}") from None
-        return target
-
-    def _prepared(self) -> tuple[Model, Choice]:
-        """The model, once it has been checked against the job. Raises the job's failures."""
-        assert self._model is not None  # noqa: S101 - there are items
-        if self._choice is None:
-            with _clocked(self._record.seconds, "model"):
-                self._module_identity()
-                self._arguments = self._model.fit(self._spec.predict_args, self._spec.input_field)
-                self._choice = self._record.choice = self._model.choose(self._arguments, self._names)
-            self._reporter.model_ready(self._record)
-        return self._model, self._choice
-
-    @contextmanager
-    def _heeding_fallbacks(self) -> Iterator[None]:
-        """Work of the model's. That it took the CPU although CUDA is there ends a job that asked for CUDA, whatever
-        else came of it, and is a warning in any other."""
-        try:
-            yield
-        except Stopped:
-            raise
-        except Failure:
-            self._heed_fallback()
-            raise
-        self._heed_fallback()
-
-    def _heed_fallback(self) -> None:
-        seen = self._watch.take()
-        if seen is None:
+    def _predicted(self, predictor: int, fetched: Fetched) -> None:
+        if self._stopping:
             return
-        if self._spec.device == "cuda":
-            raise DeviceMissing(f"JOB_DEVICE is cuda, but {seen}", silent_fallback.HINT) from None
-        self._record.warnings.append(seen)
-        self._reporter.warning(seen)
+        ended = self._steps.predict(predictor, fetched)
+        if not (self._cut and isinstance(ended, Outcome)):  # cut off is not failed: the next run does it
+            self._pass_on(ended, self._store)
 
-    def _model_identity(self) -> str:
-        """The image, or outside of one the module and its version."""
-        return self._spec.image.identity or self._module_identity()
+    def _stored(self, _: int, predicted: Predicted) -> None:
+        self._pass_on(self._steps.store(predicted), None)
 
-    def _module_identity(self) -> str:
-        assert self._model is not None  # noqa: S101 - there are items
-        if self._record.module is None:
-            self._record.module = self._model.prepare()
-        return self._record.module.identity
+    def _pass_on(self, ended: object, following: "_Stage | None") -> None:
+        if isinstance(ended, Outcome):
+            self._room.leave(ended.item.index)
+            self._ends.put(ended)
+        elif following:
+            following.put(ended)
 
-    def _store(self, item: Item, found: Object, answer: Answer, seconds: dict[str, float]) -> str:
-        uri = item.result_uri(answer.suffix)
+
+class Room:
+    """The bounds on what is fetched and not yet stored."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._items = threading.Semaphore(bounds.items)
+        self._bound = bounds.size
+        self._sizes: dict[int, int] = {}
+        self._freed = threading.Condition()
+        self._first_come = threading.Lock()  # else a large item would wait for as long as small ones come
+
+    def enter(self) -> None:
+        """Waits for room for one more item."""
+        self._items.acquire()
+
+    def admit(self, index: int, size: int) -> None:
+        """Waits for room for an item's bytes; one that is larger than the bound has the room for itself."""
+        with self._first_come, self._freed:
+            while self._sizes and sum(self._sizes.values()) + size > self._bound:
+                self._freed.wait()
+            self._sizes[index] = size
+
+    def leave(self, index: int) -> None:
+        """The item has ended, and its files are gone."""
+        with self._freed:
+            self._sizes.pop(index, None)
+            self._freed.notify()
+        self._items.release()
+
+
+class _Stage:
+    """A queue and the threads that empty it. Closing it closes the next one, after the last of its work."""
+
+    def __init__(
+        self,
+        name: str,
+        threads: int,
+        do: Callable[[int, Any], None],
+        following: "_Stage | None" = None,
+        *,
+        ends: "SimpleQueue[Outcome | BaseException | None]",
+    ) -> None:
+        self._name, self._threads, self._left = name, threads, threads
+        self._do = do
+        self._following = following
+        self._ends = ends
+        self._queue: SimpleQueue[object] = SimpleQueue()
+        self._lock = threading.Lock()
+        self.in_hand = 0
+        self.after_last: Callable[[int], None] = lambda _: None
+
+    def begin(self) -> None:
+        for number in range(self._threads):
+            threading.Thread(target=self._work, args=(number,), name=f"{self._name}-{number}", daemon=True).start()
+
+    def put(self, piece: object) -> None:
+        with self._lock:
+            self.in_hand += 1
+        self._queue.put(piece)
+
+    def close(self) -> None:
+        """No more comes: each thread ends when the queue is empty."""
+        for _ in range(self._threads):
+            self._queue.put(_CLOSED)
+
+    def _work(self, number: int) -> None:
         try:
-            storage.of(uri).upload(
-                answer.path,
-                uri,
-                media_type=answer.media_type,
-                metadata=self._provenance(found, answer, seconds),
-            )
-        except storage.StorageError as error:
-            raise storage.on_output(error) from None
-        return uri
-
-    def _provenance(self, found: Object, answer: Answer, seconds: dict[str, float]) -> dict[str, str]:
-        module, found_on = self._record.module, self._record.device
-        facts = {
-            "input-etag": found.etag,
-            "input-version": found.version,
-            "model": self._model_identity(),
-            "base": self._spec.image.base,
-            "module": module.identity if module else None,
-            "deepaas": module.deepaas if module else None,
-            "supervisor": __version__,
-            "arguments-sha256": _arguments_hash(self._spec),
-            "seconds": f"{seconds['predict']:.3f}",
-            "device": found_on.kind if found_on else None,
-            "runner": answer.runner,
-        }
-        return {name: value for name, value in facts.items() if value}
+            while (piece := self._queue.get()) is not _CLOSED:
+                try:
+                    self._do(number, piece)
+                finally:
+                    with self._lock:
+                        self.in_hand -= 1
+            self.after_last(number)
+        except BaseException as why:  # raised in the main thread
+            self._ends.put(why)
+            return
+        with self._lock:
+            self._left -= 1
+            last = not self._left
+        if last and self._following:
+            self._following.close()
+        elif last:
+            self._ends.put(None)
 
 
-def _arguments_hash(spec: JobSpec) -> str:
-    """What the answer depends on beside the input and the image."""
-    text = json.dumps([spec.predict_args, spec.input_field], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+_CLOSED = object()
 
 
-@contextmanager
-def _clocked(seconds: MutableMapping[str, float], stage: str) -> Iterator[None]:
-    began = time.perf_counter()
-    try:
-        yield
-    finally:
-        seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - began
+class _InOrder:
+    """Outcomes as they come, told in the order of the work."""
 
+    def __init__(self, tell: Callable[[Outcome], None]) -> None:
+        self._tell = tell
+        self._next = 0
+        self._waiting: dict[int, Outcome] = {}
 
-@contextmanager
-def _job_folder() -> Iterator[Path]:
-    try:
-        folder = Path(tempfile.mkdtemp(prefix="supervisor-"))
-    except OSError as error:
-        raise DiskTrouble(
-            f"no temporary folder can be made: {error}",
-            "give the container a writable /tmp (--tmpfs /tmp), or set TMPDIR",
-        ) from None
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    def add(self, outcome: Outcome) -> int:
+        """Returns how many could be told."""
+        self._waiting[outcome.item.index] = outcome
+        told = 0
+        while (ready := self._waiting.pop(self._next, None)) is not None:
+            self._tell(ready)
+            self._next += 1
+            told += 1
+        return told
+
+    def rest(self) -> None:
+        """Tells what is left, over the gaps of items that have not ended."""
+        for index in sorted(self._waiting):
+            self._tell(self._waiting.pop(index))

@@ -1,33 +1,46 @@
 """From the job to its work: which inputs, and where the result of each one goes.
 
-Prefixes, manifests and array slices will join here as further sources of items; nothing after this room
-cares where an item came from.
+An input comes from an object, an event, a manifest or everything below a prefix; of the last two a child of an array
+takes its slice. Nothing after this room cares which.
 """
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+import zlib
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
-from supervisor import events
-from supervisor.failures import BadUsage
+from supervisor import events, storage
+from supervisor.failures import BadUsage, InputMissing
 from supervisor.job import JobSpec
-from supervisor.storage.uri import base_name, comparable, scheme, shown
+from supervisor.manifest import Line, Manifest
+from supervisor.naming import WRITABLE, Naming, normal, not_below
+from supervisor.prefix import Globs, Written, is_placeholder, path_below
+from supervisor.storage import Object
+from supervisor.storage.uri import base_name, scheme, shown
 
 _LONGEST_NAME = 255  # bytes in a file's name
-_WRITABLE = ("s3", "file", "")
-_READABLE = (*_WRITABLE, "https", "http")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Item:
-    """One input and where its result goes."""
+    """One input and where its result goes.
+
+    index: its place in this job's order, from 0; found: what a listing said of it; arguments: its own, None where the
+    job's hold; exactly: the URI of the result, whatever its kind, where a manifest names it.
+    """
 
     index: int
     uri: str
     version: str | None = None
     relative: str
     output: str
+    exactly: str | None = None
+    found: Object | None = None
+    arguments: Mapping[str, Any] | None = None
 
     @property
     def shown(self) -> str:
@@ -37,97 +50,200 @@ class Item:
     @property
     def file_name(self) -> str:
         """The name under which the model sees its copy: the original base name wherever a file can have it."""
-        return _fitting(base_name(self.uri))
+        return _fitting(base_name(self.uri) or "input")
 
     def result_uri(self, suffix: str = ".json") -> str:
-        return self.output + self.relative + suffix
+        return self.exactly or self.output + self.relative + suffix
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """The items of a job, in order, and the placeholders left out."""
+class Work:
+    """The items of a job, streamed once and in order.
 
-    items: Sequence[Item]
-    placeholders: tuple[str, ...] = ()
+    total: how many they are, None for a prefix: its listing tells. placeholders: those left out so far.
+    """
+
+    total: int | None = None
+    placeholders: int = 0
+
+    def __iter__(self) -> Iterator[Item]:
+        raise NotImplementedError
 
 
-def plan(spec: JobSpec) -> Plan:
-    """The work of one job. Raises BadUsage where it cannot be done as asked; nothing has run by then."""
-    if spec.manifest:
+def plan(spec: JobSpec) -> Work:
+    """The work of one job. Raises BadUsage where it cannot be done as asked; nothing has run by then.
+
+    A manifest is read, and may fail as an input does; a prefix is listed as its items are asked for.
+    """
+    naming = Naming(spec)
+    uri = spec.input or ""
+    if uri.endswith("/") and scheme(uri) in WRITABLE:
+        return _Below(spec, naming)
+    if spec.include or spec.exclude:
         raise BadUsage(
-            "JOB_MANIFEST is not supported in this release",
-            "start a job for each input, with JOB_INPUT, or pass several records in JOB_EVENT",
+            f"{'JOB_INCLUDE' if spec.include else 'JOB_EXCLUDE'} is set, but the inputs are named one by one",
+            "unset it, or name a prefix: JOB_INPUT=s3://bucket/prefix/",
         )
-    sources: Iterable[tuple[str, str | None]]
-    placeholders: tuple[str, ...] = ()
+    if spec.manifest:
+        return _Listed(spec, naming)
     if spec.event:
         objects = events.parse(spec.event)
-        placeholders = tuple(f"s3://{o.bucket}/{o.key}" for o in objects if o.is_placeholder)
-        sources = [(f"s3://{o.bucket}/{o.key}", o.version) for o in objects if not o.is_placeholder]
-    else:
-        sources = [(_one_input(spec.input or ""), None)]
-    _refuse_unwritable(spec.output or "")
-    items = [_item(spec, index, uri, version) for index, (uri, version) in enumerate(sources)]
-    _refuse_shared_results(items, spec.status_uri)
-    return Plan(items=items, placeholders=placeholders)
+        named = [(f"s3://{o.bucket}/{o.key}", o.version) for o in objects if not o.is_placeholder]
+        return _Named(named, naming, placeholders=len(objects) - len(named))
+    return _Named([(uri, None)], naming)
 
 
-def _one_input(uri: str) -> str:
-    # The query of a web address may end as it likes.
-    if (uri.partition("?")[0] if scheme(uri) in ("http", "https") else uri).endswith("/"):
-        raise BadUsage(
-            f"JOB_INPUT {shown(uri)} is a prefix: everything below a prefix is not supported in this release",
-            "name one object: JOB_INPUT=s3://bucket/key",
-        )
-    return uri
+class _Named(Work):
+    """The one input, or the objects of an event: (URI, version) each."""
+
+    def __init__(self, sources: Sequence[tuple[str, str | None]], naming: Naming, *, placeholders: int = 0) -> None:
+        self._items: list[Item] = []
+        self.total, self.placeholders = len(sources), placeholders
+        taken: dict[str, Item] = {}
+        for index, (uri, version) in enumerate(sources):
+            target = naming.target(uri)
+            item = Item(index=index, uri=uri, version=version, relative=target.relative, output=target.folder)
+            other = taken.setdefault(naming.place(target), item)
+            if other is not item:
+                raise BadUsage(
+                    f"input {item.shown} and input {other.shown} would share the result {shown(item.result_uri())}",
+                    "set JOB_INPUT_ROOT, so that results keep the path of their input, or split the job",
+                )
+            self._items.append(item)
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self._items)
 
 
-def _refuse_unwritable(output: str) -> None:
-    if scheme(output) not in _WRITABLE:
-        raise BadUsage(f"JOB_OUTPUT {shown(output)} cannot be written to", "use s3://bucket/prefix/ or a folder")
-    try:
-        base_name(output)
-    except ValueError as error:
-        raise BadUsage(f"JOB_OUTPUT {error}") from None
+class _Listed(Work):
+    """This child's slice of a manifest, all of whose lines are sound and have a result of their own."""
+
+    def __init__(self, spec: JobSpec, naming: Naming) -> None:
+        self._naming = naming
+        self._arguments = spec.predict_args
+        self._manifest = Manifest(spec.manifest or "")
+        entries = self._survey()
+        if not entries:
+            raise InputMissing(f"{self._manifest.shown} lists no input", "write a URI a line")
+        self._slice = spec.slice.of(entries) if spec.slice else range(entries)
+        self.total = len(self._slice)
+
+    def __iter__(self) -> Iterator[Item]:
+        lines = self._manifest.lines(self._slice.start)
+        for index, line in zip(range(self.total or 0), lines, strict=False):
+            target = self._naming.target(line.input, line.output)
+            yield Item(
+                index=index,
+                uri=line.input,
+                relative=target.relative,
+                output=target.folder,
+                exactly=target.exactly,
+                arguments=None if line.arguments is None else {**self._arguments, **line.arguments},
+            )
+
+    def _survey(self) -> int:
+        """Counts the lines and looks at each, also at other slices': children that share a result would overwrite
+        one another's."""
+        places = _Places()
+        for _, place in self._places():
+            places.add(place)
+        if again := places.met_again():
+            self._refuse_shared(again)
+        return len(places)
+
+    def _refuse_shared(self, again: set[int]) -> None:
+        first: dict[str, Line] = {}
+        for line, place in self._places():
+            if hash(place) not in again:
+                continue
+            other = first.setdefault(place, line)
+            if other is not line:
+                raise BadUsage(
+                    f"{self._manifest.shown}, lines {other.number} and {line.number}: {shown(other.input)} and "
+                    f"{shown(line.input)} would share the result {shown(place)}",
+                    'set JOB_INPUT_ROOT, so that results keep the path of their input, or give each line an "output"',
+                )
+
+    def _places(self) -> Iterator[tuple[Line, str]]:
+        for line in self._manifest.lines():
+            try:
+                yield line, self._naming.place(self._naming.target(line.input, line.output))
+            except BadUsage as failure:
+                self._manifest.refuse(line.number, failure.message, failure.hint)
 
 
-def _item(spec: JobSpec, index: int, uri: str, version: str | None) -> Item:
-    if scheme(uri) not in _READABLE:
-        raise BadUsage(f"input {shown(uri)}: {scheme(uri)}:// cannot be read", "use s3://, https://, file:// or a path")
-    try:
-        name = base_name(uri)
-        relative = _below(uri, spec.input_root) if spec.input_root else name
-    except ValueError as error:
-        raise BadUsage(f"input {error}") from None
-    if not name:
-        raise BadUsage(f"input {shown(uri)} names no file", "name an object: s3://bucket/key, https://host/file")
-    output = spec.output or ""
-    return Item(
-        index=index,
-        uri=uri,
-        version=version,
-        relative=relative if scheme(output) == "s3" else _inside(relative, encoded=scheme(output) == "file"),
-        output=output,
-    )
+class _Places:
+    """Which of many places are met twice, in 8 bytes a place: 64-bit hashes."""
+
+    def __init__(self) -> None:
+        # In buckets, so that one of them at a time is a set, which takes ten times as much.
+        self._buckets = [array("q") for _ in range(256)]
+
+    def add(self, place: str) -> None:
+        hashed = hash(place)
+        self._buckets[hashed & 255].append(hashed)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._buckets))
+
+    def met_again(self) -> set[int]:
+        """The hashes that were met more than once."""
+        again: set[int] = set()
+        for bucket in self._buckets:
+            if len(set(bucket)) < len(bucket):
+                ordered = sorted(bucket)
+                again.update(one for one, other in pairwise(ordered) if one == other)
+        return again
 
 
-def _below(uri: str, root: str) -> str:
-    """The path of an input below JOB_INPUT_ROOT."""
-    place, top = comparable(uri), comparable(root).removesuffix("/") + "/"
-    if not place.startswith(top) or place == top:
-        raise BadUsage(
-            f"input {shown(uri)} is not below JOB_INPUT_ROOT {shown(root)}",
-            "correct JOB_INPUT_ROOT, or unset it to name results by their base name",
-        )
-    return place[len(top) :]
+class _Below(Work):
+    """Everything below a prefix, but what is no input: placeholders, and what jobs have written there.
 
+    An array's children divide it by a hash of the path: positions in a listing shift while objects come and go.
+    """
 
-def _inside(relative: str, *, encoded: bool) -> str:
-    """A key as a path that stays inside the output folder: what a file system would read otherwise ("..", ".",
-    an empty segment, a zero byte) is percent-encoded."""
-    special = {"": "%2F", ".": "%2E", "..": "%2E%2E"}
-    path = "/".join(special.get(part, part.replace("\0", "%00")) for part in relative.split("/"))
-    return path.replace("%", "%25") if encoded else path
+    def __init__(self, spec: JobSpec, naming: Naming) -> None:
+        self._prefix = spec.input or ""
+        self._naming = naming
+        self._slice = spec.slice
+        self._globs = Globs(spec.include, spec.exclude)
+        self._written = Written(spec)
+        try:
+            base_name(self._prefix)
+        except ValueError as error:
+            raise BadUsage(f"input {error}") from None
+        if spec.input_root and not normal(self._prefix).startswith(normal(spec.input_root)):
+            raise not_below(self._prefix, spec.input_root)
+
+    def __iter__(self) -> Iterator[Item]:
+        index, empty = 0, True
+        for found, below in self._objects():
+            empty = False
+            if not self._is_ours(below):
+                continue
+            if is_placeholder(below, found):
+                self.placeholders += 1
+            elif self._globs.take(below):
+                target = self._naming.below(found.uri, below)
+                self._written.refuse_among_inputs(found.uri, self._naming.place(target))
+                yield Item(index=index, uri=found.uri, relative=target.relative, output=target.folder, found=found)
+                index += 1
+        if empty:
+            raise InputMissing(f"input {self._prefix}: there is nothing below this prefix")
+
+    def _objects(self) -> Iterator[tuple[Object, str]]:
+        """What lies below the prefix and was not written there by a job, each with its path below it."""
+        try:
+            for found in storage.of(self._prefix).list(self._prefix):
+                below = path_below(found.uri, self._prefix)
+                if not self._written.holds(below):
+                    yield found, below
+        except storage.StorageError as error:
+            raise storage.on_input(error) from None
+
+    def _is_ours(self, below: str) -> bool:
+        if self._slice is None:
+            return True
+        return zlib.crc32(below.encode(errors="surrogateescape")) % self._slice.count == self._slice.index
 
 
 def _fitting(name: str) -> str:
@@ -141,15 +257,3 @@ def _fitting(name: str) -> str:
     if stem and len(os.fsencode(extension)) <= 16:
         tail += dot + extension
     return os.fsdecode(raw[: _LONGEST_NAME - len(os.fsencode(tail))]).encode(errors="ignore").decode() + tail
-
-
-def _refuse_shared_results(items: Sequence[Item], status_uri: str | None) -> None:
-    taken: dict[str, str] = {status_uri: "the status document"} if status_uri else {}
-    for item in items:
-        result = item.result_uri()
-        if result in taken:
-            raise BadUsage(
-                f"input {item.shown} and {taken[result]} would share the result {shown(result)}",
-                "set JOB_INPUT_ROOT, so that results keep the path of their input, or split the job",
-            )
-        taken[result] = f"input {item.shown}"

@@ -61,6 +61,7 @@ class Supervisor:
     """The supervisor in an image's environment: a DEEPaaS release on PATH, and test modules."""
 
     environment: Mapping[str, str]
+    command: Sequence[str] = ("-m", "supervisor")
 
     def __call__(self, *arguments: str, **variables: str) -> Ended:
         """Runs `supervisor ARGUMENTS` with further variables, and waits."""
@@ -75,7 +76,7 @@ class Supervisor:
     def start(self, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
         """Starts it and does not wait."""
         return subprocess.Popen(
-            [sys.executable, "-m", "supervisor", *arguments],
+            [sys.executable, *self.command, *arguments],
             env={**self.environment, **variables},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -9,6 +9,6 @@ sys.path.append("/supervisor/site")
 # code sees and leaves os.environ, from which the model's environment is made, as the image has it.
 os.putenv("OPENSSL_CONF", "/supervisor/openssl.cnf")
 
-from supervisor.cli import main
+from supervisor.cli import program
 
-sys.exit(main())
+program()

@@ -2,10 +2,12 @@
 
     make report STATUS=results/_status
     make report STATUS=s3://bucket/results/_status/
+    make report STATUS=results/_status PARQUET=results.parquet
 
 STATUS holds, for each child, <job>[-<index>].json (the status document), and beside it, where the job wrote them,
 <job>[-<index>].items.jsonl (how each item ended) and <job>[-<index>].results.jsonl (the module's answers). Lines are
-read as a stream and every table is bounded: a thousand items and a million take the same memory.
+read as a stream and every table is bounded: a thousand items and a million take the same memory. With PARQUET the
+answers of all children become one Parquet file, a row an item. RESULTS says where JOB_RESULTS_TABLE was, if not there.
 """
 
 from __future__ import annotations
@@ -17,17 +19,22 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
+from scripts.report import parquet
 from scripts.report.page import many, render, size, visible, write
-from scripts.report.places import source
+from scripts.report.places import Source, source
+from scripts.report.reading import Faults
 from scripts.report.run import Merged, merge
-from supervisor.failures import Failure
+from supervisor.failures import Failure, InputMissing
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns 0, or the exit code that failures.py has for what went wrong."""
     options = _parser().parse_args(argv)
     try:
-        merged = merge(source(options.status), options.status, options.job)
+        place = source(options.status)
+        results = source(options.results) if options.results else None
+        merged = merge(place, options.status, options.job, results)
+        rows = _parquet(merged, results or place, options.parquet) if options.parquet else None
         page = render(merged, options.status, time.time())
         write(page, options.output)
     except Failure as failure:
@@ -36,9 +43,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     print(_summary(merged, options.output, len(page.encode())))
+    if rows is not None:
+        print(f"{visible(options.parquet)}: {many(rows, 'row')} from {many(len(merged.tables), 'table')}")
     if options.open == "yes":
         webbrowser.open(options.output.absolute().as_uri())
     return 0
+
+
+def _parquet(merged: Merged, place: Source, path: Path) -> int:
+    if not merged.tables:
+        raise InputMissing(
+            "there is no results table for a Parquet file",
+            "jobs write one with JOB_RESULTS_TABLE; name its place with RESULTS=, if it is not beside the status",
+        )
+    # Reading them for the page has told of lines that cannot be used.
+    return parquet.write(place, merged.tables, path, Faults())
 
 
 def _summary(merged: Merged, output: Path, octets: int) -> str:
@@ -53,12 +72,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m scripts.report",
         description=__doc__,
-        epilog="Exit codes: 0 written; 64 bad STATUS; 66 no such folder, or no status in it; 73 the page cannot be "
+        epilog="Exit codes: 0 written; 64 bad STATUS; 66 no such folder, or nothing in it; 73 the page cannot be "
         "written; 75 S3 does not answer; 77 access denied.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("status", metavar="STATUS", help="folder or s3://bucket/prefix/ with the status documents")
     parser.add_argument("--output", type=Path, default=Path("report.html"), help="the page (default: report.html)")
+    parser.add_argument("--parquet", type=Path, metavar="FILE", help="all answers too, as one Parquet file")
+    parser.add_argument("--results", metavar="PLACE", help="folder or prefix of the results tables (default: STATUS)")
     parser.add_argument("--job", metavar="ID", help="this job alone, where STATUS holds several")
     parser.add_argument("--open", choices=("yes", "no"), default="no", help="show it in the browser (default: no)")
     return parser

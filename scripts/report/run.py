@@ -88,10 +88,12 @@ class Merged:
     without_items: int
     orphans: tuple[str, ...]
     faults: Faults
+    tables: tuple[str, ...]
 
 
-def merge(place: Source, status: str, job: str | None) -> Merged:
-    """Reads everything below STATUS, of one job where `job` names it. Raises a Failure where there is nothing."""
+def merge(place: Source, status: str, job: str | None, results: Source | None = None) -> Merged:
+    """Reads everything below STATUS, of one job where `job` names it, and the results tables, beside the status or in
+    a place of their own. Raises a Failure where there is nothing."""
     names = set(place.names())
     faults = Faults()
     newest: dict[tuple[str, int], Child] = {}
@@ -107,7 +109,8 @@ def merge(place: Source, status: str, job: str | None) -> Merged:
         raise _nothing(status, names, faults, job)
     run = Run(list(newest.values()))
     without_items = _add_items(run, place, names, faults)
-    _add_answers(run, place, names, faults)
+    tables = _tables(run, names if results is None else set(results.names()))
+    _add_answers(run, results or place, tables, faults)
     lists = sorted(name.removesuffix(ITEMS) for name in names if name.endswith(ITEMS))
     return Merged(
         run=run,
@@ -116,6 +119,7 @@ def merge(place: Source, status: str, job: str | None) -> Merged:
         without_items=without_items,
         orphans=tuple(name + ITEMS for name in lists if name + DOCUMENT not in names),
         faults=faults,
+        tables=tables,
     )
 
 
@@ -159,11 +163,17 @@ def _add_row(run: Run, by: Child, row: Any, where: str, faults: Faults) -> None:
         faults.add("line", where, str(error))
 
 
-def _add_answers(run: Run, place: Source, names: set[str], faults: Faults) -> None:
-    wanted = [each.name + RESULTS for each in run.children if each.name + RESULTS in names]
-    for name, file in opened_ahead(place, wanted):
+def _tables(run: Run, names: set[str]) -> tuple[str, ...]:
+    """The results tables of the children, one each, in their order."""
+    candidates = ((each.name + RESULTS, each.identity + RESULTS) for each in run.children)
+    found = (next((name for name in pair if name in names), None) for pair in candidates)
+    return tuple(dict.fromkeys(name for name in found if name is not None))
+
+
+def _add_answers(run: Run, place: Source, tables: Sequence[str], faults: Faults) -> None:
+    for name, file in opened_ahead(place, tables):
         for number, row in rows(name, file, faults):
             if isinstance(row, dict) and "answer" in row:
                 run.labels.add(row["answer"])
-            else:
+            elif not (isinstance(row, dict) and "answer_left_out" in row):
                 faults.add("line", f"{name}, line {number}", "holds no answer")

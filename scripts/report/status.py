@@ -62,6 +62,11 @@ class Child:
     def order(self) -> tuple[str, int]:
         return self.job, -1 if self.index is None else self.index
 
+    @property
+    def identity(self) -> str:
+        """What its results table is named after, whatever JOB_STATUS calls the document."""
+        return self.job if self.index is None else f"{self.job}-{self.index}"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Item:
@@ -73,6 +78,19 @@ class Item:
     seconds: Mapping[str, float]
     finished: float | None
     error: Error | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One line of a results table. left_out: the answer is not in it, only in the result."""
+
+    input: str
+    result: str
+    etag: str | None
+    size: int | None
+    seconds: Mapping[str, float]
+    answer: Any
+    left_out: bool
 
 
 def child(name: str, told: Any) -> Child:
@@ -116,6 +134,25 @@ def item(told: Any) -> Item:
         seconds=_seconds(told.get("seconds")),
         finished=_moment(told.get("finished")),
         error=_error(told.get("error")),
+    )
+
+
+def row(told: Any) -> Row:
+    """Raises Malformed where `told` is no line of a results table."""
+    told = as_object(told, "the line")
+    name, result = told.get("input"), told.get("result")
+    if not (isinstance(name, str) and isinstance(result, str)):
+        raise Malformed("names no input and result")
+    if "answer" not in told and "answer_left_out" not in told:
+        raise Malformed("holds no answer")
+    return Row(
+        input=name,
+        result=result,
+        etag=_text(told.get("etag"), "etag"),
+        size=_number(told.get("bytes"), "bytes"),
+        seconds=_seconds(told.get("seconds")),
+        answer=told.get("answer"),
+        left_out="answer" not in told,
     )
 
 

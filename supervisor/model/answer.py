@@ -13,27 +13,39 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from supervisor.failures import ItemFailed
+from supervisor.failures import DiskTrouble, ItemFailed
+from supervisor.model.worker import LARGE, disguised_error, finite
 
 # A parsed document takes about ten times its text: larger ones are handled in a process of their own, so that
 # the supervisor stays as small as it is.
 _IN_PROCESS = 2 * 1024 * 1024
-_SAID_FAILED = frozenset({"error", "fail", "failed", "failure"})
-_FAULT = 3
+# What that process takes is the job's memory, beside the model: about 300 MB for this. Beyond it an answer is checked
+# by the worker, where it is an object anyway, or not at all, and refused.
+LARGEST = LARGE
+_FAULT, _DISK = 3, 4
 
 
 def settle(written: Path, result: Path, form: str = "json") -> None:
     """Turns what the module's runner wrote into a result: strict JSON in UTF-8.
 
     form: "json", or "repr" for deepaas-predict's Python literal. Raises ItemFailed where the answer is an error in
-    disguise or no JSON.
+    disguise, no JSON or larger than can be told, DiskTrouble where the result cannot be written.
     """
-    if written.stat().st_size <= _IN_PROCESS:
-        _settle(written, result, form)
+    size = written.stat().st_size
+    if size > LARGEST:
+        raise ItemFailed(
+            f"the answer of {size // 1_000_000:,} MB is too large for a command line's: at most "
+            f"{LARGEST // 1_000_000} MB can be checked",
+            "use JOB_RUNNER=worker, which has no such limit",
+        )
+    if size <= _IN_PROCESS:
+        try:
+            _settle(written, result, form)
+        except OSError as error:
+            raise _unwritten(error.strerror) from None
         return
     code = "import sys; sys.path.insert(0, sys.argv[1]); from supervisor.model.answer import main; main()"
     place = str(Path(__file__).parents[2])
@@ -45,9 +57,12 @@ def settle(written: Path, result: Path, form: str = "json") -> None:
     )
     if ended.returncode == _FAULT:
         raise ItemFailed(ended.stdout.decode())
+    if ended.returncode == _DISK:
+        raise _unwritten(ended.stdout.decode())
     if ended.returncode:
-        size = written.stat().st_size // 1_000_000
-        raise ItemFailed(f"the module's answer of {size} MB could not be read as JSON (exit {ended.returncode})")
+        raise ItemFailed(
+            f"the module's answer of {size // 1_000_000} MB could not be read as JSON (exit {ended.returncode})"
+        )
 
 
 def main() -> None:
@@ -57,6 +72,13 @@ def main() -> None:
     except ItemFailed as fault:
         sys.stdout.buffer.write(fault.message.encode(errors="backslashreplace"))
         sys.exit(_FAULT)
+    except OSError as error:
+        sys.stdout.write(str(error.strerror))
+        sys.exit(_DISK)
+
+
+def _unwritten(why: str | None) -> DiskTrouble:
+    return DiskTrouble(f"the result cannot be written to the local disk: {why}")
 
 
 def _settle(written: Path, result: Path, form: str) -> None:
@@ -68,7 +90,7 @@ def _settle(written: Path, result: Path, form: str) -> None:
             target.write(json.dumps(answer, ensure_ascii=False, allow_nan=False))
         except ValueError:  # NaN or an infinity: rare, so looked for only now
             target.seek(0)
-            target.write(json.dumps(_finite(answer), ensure_ascii=False, allow_nan=False))
+            target.write(json.dumps(finite(answer), ensure_ascii=False, allow_nan=False))
             target.truncate()
 
 
@@ -105,54 +127,3 @@ def _literal(text: str) -> Any:
 def _start_of(written: Path) -> str:
     with written.open("rb") as file:
         return repr(file.read(80).decode("utf-8", "replace"))
-
-
-def disguised_error(answer: Any) -> str | None:
-    """What the answer says went wrong, in one line; None for an answer."""
-    if answer is None:
-        return "the module answered nothing (null)"
-    for place, part in _parts(_decoded(answer)):
-        if isinstance(part, dict) and (fault := _fault_in(part)) is not None:
-            return f"the module answered with an error{place}: {fault}"
-    return None
-
-
-def _decoded(answer: Any) -> Any:
-    if not isinstance(answer, str):
-        return answer
-    try:
-        return json.loads(answer)
-    except (ValueError, RecursionError):
-        return answer
-
-
-def _parts(answer: Any) -> Iterator[tuple[str, Any]]:
-    yield "", answer
-    within, where = (answer, "") if isinstance(answer, list) else (None, "")
-    if isinstance(answer, dict):
-        within, where = answer.get("predictions"), " under predictions"
-        yield where, within
-    elements = within if isinstance(within, list) else list(within.values()) if isinstance(within, dict) else []
-    for number, element in enumerate(elements):
-        yield f"{where} at {number}", element
-
-
-def _fault_in(part: dict[str, Any]) -> str | None:
-    status, error = part.get("status"), part.get("error")
-    said = isinstance(status, str) and status.strip().lower() in _SAID_FAILED
-    found = error is True or (isinstance(error, (str, list, dict)) and len(error) > 0)
-    if not (said or found):
-        return None
-    told = error if found and error is not True else part.get("message") or part.get("detail") or status or error
-    return (told if isinstance(told, str) else json.dumps(told))[:500]
-
-
-def _finite(value: Any) -> Any:
-    """The value with null for NaN and the infinities, for which JSON has no word."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return value

@@ -11,11 +11,15 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from supervisor.device import Gpu
+from supervisor.guard import User
+from supervisor.model.family import Family, bury_orphans
 from supervisor.model.find import Installation
+from supervisor.model.usage import Meter, Usage
 
 WORKER = Path(__file__).with_name("worker.py")
 
@@ -49,8 +53,15 @@ class GuestTimeout(Exception):
     """The guest did not answer in time; it has been killed."""
 
 
+class GuestDismissed(Exception):
+    """Another thread is seeing the guest off: no reply will come."""
+
+
 class Guest:
-    """One process of the image's Python with worker.py, in a process group of its own."""
+    """One process of the image's Python with worker.py, in a session of its own, under whichever user.
+
+    One thread asks; `end` may be called from any other meanwhile.
+    """
 
     def __init__(
         self,
@@ -58,20 +69,24 @@ class Guest:
         environment: Mapping[str, str],
         scratch: Path,
         log: Callable[[str], None],
+        *,
+        user: User | None = None,
+        gpus: Sequence[Gpu] = (),
     ) -> None:
-        """scratch: a folder of the job's that becomes the guest's TMPDIR; log: called for each line it prints."""
+        """scratch: a folder of the job's that becomes the guest's TMPDIR; log: called for each line it prints; user:
+        whom it runs as, if not as us; gpus: those that it can see."""
         requests, self._requests = os.pipe()
         self._replies, replies = os.pipe()
         programs = str(installation.programs_folder)
         try:
-            self._process = subprocess.Popen(
+            self.family = Family(
                 [str(installation.python), "-u", str(WORKER), str(requests), str(replies), programs],
+                _environment(installation, environment, scratch),
+                user,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                env=_environment(installation, environment, scratch),
                 pass_fds=(requests, replies),
-                start_new_session=True,
             )
         except BaseException:
             os.close(self._requests)
@@ -80,14 +95,19 @@ class Guest:
         finally:
             os.close(requests)
             os.close(replies)
+        os.set_blocking(self._requests, False)
         self._asked = 0
-        self._closed = False
-        self.log = Log(self._process, log)
+        self._ending = threading.Event()
+        self._wake = os.eventfd(0)  # readable once the guest is being ended: whoever waits for it stops waiting
+        self._sending, self._receiving, self._seeing_off = threading.Lock(), threading.Lock(), threading.Lock()
+        self._closed = self._over = False
+        self.log = Log(self.family.process, log)
+        self._meter = Meter(self.family, gpus, environment.get("LD_LIBRARY_PATH", ""))
 
     def ask(self, do: str, timeout: float | None = None, **arguments: Any) -> dict[str, Any]:
         """Sends one request and waits for its reply.
 
-        Raises GuestDied, and GuestTimeout after `timeout` seconds, when the guest has been killed.
+        Raises GuestDied, GuestTimeout after `timeout` seconds, when the guest has been killed, and GuestDismissed.
         """
         self.send(do, **arguments)
         return self.receive(timeout)
@@ -95,28 +115,49 @@ class Guest:
     def send(self, do: str, **arguments: Any) -> None:
         """Sends one request and does not wait; `receive` is for the reply."""
         self._asked += 1
-        self._bury_orphans()
+        bury_orphans()
         self.log.begin()
         line = json.dumps({"id": self._asked, "do": do, "with": arguments}) + "\n"
-        with contextlib.suppress(BrokenPipeError):  # receive says how it died
-            _write_all(self._requests, line.encode())
+        with self._sending:
+            if not self._closed:  # receive says that no reply will come, or how the guest died
+                self._write(line.encode())
+
+    def _write(self, line: bytes) -> None:
+        """A guest that does not read could hold us here for good: it is not waited for once it is being ended."""
+        ready = select.poll()
+        ready.register(self._requests, select.POLLOUT)
+        ready.register(self._wake, select.POLLIN)
+        view = memoryview(line)
+        with contextlib.suppress(BrokenPipeError):
+            while view and not self._ending.is_set():
+                with contextlib.suppress(BlockingIOError):
+                    view = view[os.write(self._requests, view) :]
+                    continue
+                ready.poll()
 
     def receive(self, timeout: float | None = None) -> dict[str, Any]:
         """Waits for the reply to the last request."""
-        deadline = time.monotonic() + (math.inf if timeout is None else timeout)
+        with self._receiving:
+            return self._receive(math.inf if timeout is None else time.monotonic() + timeout)
+
+    def _receive(self, deadline: float) -> dict[str, Any]:
         buffer = bytearray()
         replies = select.poll()
         replies.register(self._replies, select.POLLIN)
+        replies.register(self._wake, select.POLLIN)
         while True:
+            if self._ending.is_set():
+                raise GuestDismissed
             left = deadline - time.monotonic()
             if left <= 0:
-                self.kill()
+                self.family.kill()
                 raise GuestTimeout
-            ended = self._process.poll() is not None
-            if not replies.poll(0 if ended else min(left, _LOOK) * 1000):
+            ended = self.family.poll() is not None
+            events = dict(replies.poll(0 if ended else min(left, _LOOK) * 1000))
+            if self._replies not in events:
                 if ended:
                     self._died()
-                self._bury_orphans()
+                bury_orphans()
                 continue
             piece = os.read(self._replies, 1024 * 1024)
             buffer += piece
@@ -139,50 +180,51 @@ class Guest:
 
     def _died(self) -> None:
         """The guest has ended, or has closed its pipe and will never answer."""
-        try:
-            self._process.wait(1)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise GuestDied(None) from None
-        raise GuestDied(self._process.returncode)
+        if self._ending.is_set():
+            raise GuestDismissed
+        if not self.family.ended_within(1):
+            self.family.kill()
+            raise GuestDied(None)
+        raise GuestDied(self.family.poll())
+
+    def lives(self) -> bool:
+        """Whether it can still be asked."""
+        return not self._closed and self.family.poll() is None
+
+    def usage(self) -> Usage:
+        """What it has used until now."""
+        return self._meter.usage()
 
     def dismiss(self) -> None:
         """Tells the guest that there is no more work; it may leave while results are uploaded."""
-        if not self._closed:
-            self._closed = True
-            os.close(self._requests)
+        with self._sending:
+            if not self._closed:
+                self._meter.look()  # which cannot be done once it has left
+                self._closed = True
+                os.close(self._requests)
 
-    def end(self) -> None:
-        """Sees the guest off with everything it started: it may leave, is told to, is made to."""
-        self.dismiss()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(_LEAVE)
-        if self._process.poll() is None:
-            self._signal(signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_TERM)
-        self.kill()
-        self.log.join()
-        os.close(self._replies)
+    def end(self, grace: float | None = None) -> None:
+        """Sees the guest off with everything it started: it may leave, is told to, is made to.
 
-    def kill(self) -> None:
-        """Kills the guest's group, and its orphans that left the group (they are our children by then)."""
-        self._signal(signal.SIGKILL)
-        self._process.wait()
-        kill_orphans()
-
-    def _bury_orphans(self) -> None:
-        """Reaps the module's daemons that have ended. They are our children (PR_SET_CHILD_SUBREAPER, or PID 1), and
-        a daemon for each of a million items would fill the table of processes."""
-        with contextlib.suppress(ChildProcessError, ProcessLookupError):
-            while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-                if ended.si_pid == self._process.pid or os.getpgid(ended.si_pid) == os.getpgrp():
-                    return  # somebody waits for this one
-                os.waitpid(ended.si_pid, 0)
-
-    def _signal(self, number: int) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, number)
+        grace: seconds that it has after SIGTERM, which comes at once; None: it may leave on its own before that. From
+        now on whoever waits for a reply gets GuestDismissed. Returns when all of it is gone.
+        """
+        self._ending.set()
+        with self._seeing_off:
+            if self._over:
+                return
+            os.eventfd_write(self._wake, 1)
+            self.dismiss()
+            if not (grace is None and self.family.ended_within(_LEAVE)):
+                self.family.signal(signal.SIGTERM)
+                self.family.ended_within(_TERM if grace is None else grace)
+            self.family.kill()
+            self._meter.close()
+            self.log.join()
+            with self._receiving:  # its descriptors may be another's once they are closed
+                self._over = True
+                os.close(self._replies)
+                os.close(self._wake)
 
 
 def _environment(installation: Installation, environment: Mapping[str, str], scratch: Path) -> dict[str, str]:
@@ -300,43 +342,3 @@ def described_exit(status: int | None) -> str:
     except ValueError:
         name = f"signal {-status}"
     return f"the model's process was killed by {name}"
-
-
-def kill_orphans() -> None:
-    """Kills and reaps the guest's processes that are our children now: those that left its group were handed to
-    us (PR_SET_CHILD_SUBREAPER) when their parents died. Killing one hands us its children, so it goes in rounds.
-
-    Children of our own (a device probe) are in our group and are left alone.
-    """
-    for _ in range(100):
-        strays = [
-            pid for pid, parent, their_group in _processes() if parent == os.getpid() and their_group != os.getpgrp()
-        ]
-        if not strays:
-            return
-        for pid in strays:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        for pid in strays:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, 0)
-
-
-def _processes() -> list[tuple[int, int, int]]:
-    """(pid, parent, process group) of every process that /proc shows."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                stat = (entry / "stat").read_bytes()
-            except OSError:  # it has just ended
-                continue
-            parent, group = stat.rpartition(b")")[2].split()[1:3]
-            found.append((int(entry.name), int(parent), int(group)))
-    return found
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]

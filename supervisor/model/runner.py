@@ -1,17 +1,32 @@
 """The model of one job: started, asked what it is, given the job's arguments, and run on one item after another."""
 
 import mimetypes
-from collections.abc import Callable, Mapping
+import signal
+import stat
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
+from supervisor import guard
 from supervisor.device import Device
-from supervisor.failures import BadUsage, Failure, ImageUnfit, ItemFailed, OutOfMemory, PredictionTimedOut
+from supervisor.failures import (
+    BadUsage,
+    DiskTrouble,
+    Failure,
+    ImageUnfit,
+    ItemFailed,
+    OutOfMemory,
+    PredictionTimedOut,
+    Stopped,
+)
 from supervisor.job import JobSpec
-from supervisor.model import answer, description, find, releases
+from supervisor.model import answer, description, find, memory, releases
 from supervisor.model.description import Field, Module
-from supervisor.model.process import Guest, GuestDied, GuestTimeout
+from supervisor.model.process import Guest, GuestDied, GuestDismissed, GuestTimeout
+from supervisor.model.usage import NOTHING, Usage, in_turn
 
 # Beside what Python guesses, which differs between releases and knows none of these.
 _SUFFIXES = {
@@ -45,31 +60,53 @@ class Answer:
 
 
 class Model:
-    """The module in the image, driven through its guest process.
+    """The module in the image, driven through its guest process: one of JOB_WORKERS.
 
-    Call start, then prepare, then predict as often as there are items, then end. Not thread-safe.
+    Call start, then prepare, then predict as often as there are items, then end. One thread at a time; but for end,
+    which any thread may call at any moment.
     """
 
-    def __init__(self, spec: JobSpec, device: Device, scratch: Path, log: Callable[[str], None]) -> None:
+    def __init__(
+        self, spec: JobSpec, device: Device, scratch: Path, log: Callable[[str], None], worker: int = 0
+    ) -> None:
+        """scratch: a folder to be made for the model's temporary files; worker: which of spec.workers this is.
+
+        Raises ImageUnfit without DEEPaaS, and BadUsage where JOB_RUN_AS cannot be.
+        """
         self._spec = spec
-        self._environment = {**spec.guest_environment, **device.environment()}
+        self._gpus = device.pinned(worker, spec.workers)
+        given = spec.guest_environment
+        self._environment = {**given, **device.environment(worker, spec.workers, given)}
+        self._user = guard.user(spec.run_as) if spec.run_as else None
         self._scratch = scratch
         self._log = log
         self._guest: Guest | None = None
+        memory.watch()  # which counts from now on
+        self._change = threading.Lock()  # of the guest, which another thread may be about to end
+        self._over = False
+        self._used = NOTHING
         self._warm = False
         self._program_ran = False
         self._last_tail: tuple[str, ...] = ()
         self.installation = find.find(self._environment)
 
     def start(self) -> None:
-        """Starts the guest, which begins to import the module; prepare waits for it."""
+        """Starts the guest, which begins to import the module; prepare waits for it. Raises Stopped after end."""
         self._scratch.mkdir(exist_ok=True)
+        if self._user:
+            self._scratch.parent.chmod(0o711)  # a way through, and nothing to see
+            guard.hand_over(self._user, self._scratch)
         self._warm = self._program_ran = False
-        try:
-            self._guest = Guest(self.installation, self._environment, self._scratch, self._log)
-        except OSError as error:
-            raise ImageUnfit(f"the Python of DEEPaaS, {self.installation.python}, does not start: {error}") from None
-        self._guest.send("describe", wanted=self._environment.get("DEEPAAS_V2_MODEL") or None)
+        with self._change:
+            if self._over:
+                raise Stopped("the model was ended")
+            try:
+                self._guest = guest = self._new_guest()
+            except OSError as error:
+                raise ImageUnfit(
+                    f"the Python of DEEPaaS, {self.installation.python}, does not start: {error}"
+                ) from None
+        guest.send("describe", wanted=self._environment.get("DEEPAAS_V2_MODEL") or None)
 
     def prepare(self) -> Module:
         """Waits for the module. Raises ImageUnfit where it cannot be used."""
@@ -85,6 +122,7 @@ class Model:
         """Checks the job's arguments against the module's own. Raises BadUsage; returns them under its names."""
         self.field: Field = self.module.file_field(wanted_field)
         known = self.module.require_known(arguments, self.field)
+        self._revive()
         problems = self._ask("check", arguments=known)["problems"] if known else {}
         if problems:
             name, problem = next(iter(problems.items()))
@@ -95,8 +133,11 @@ class Model:
             )
         return known
 
-    def choose(self, arguments: Mapping[str, Any], file_names: list[str]) -> Choice:
-        """The runner for this job's items. Raises BadUsage where JOB_RUNNER=cli cannot carry them."""
+    def choose(self, arguments: Mapping[str, Any], items: int | None, file_names: Iterable[str]) -> Choice:
+        """The runner for this job's items. Raises BadUsage where JOB_RUNNER=cli cannot carry them.
+
+        items: how many there are, None where that is not known yet; file_names: those that are known.
+        """
         wanted = self._spec.runner
         if wanted == "worker":
             return Choice(runner="worker", why="JOB_RUNNER asks for it")
@@ -105,8 +146,9 @@ class Model:
         if wanted == "auto":
             if limit:
                 return Choice(runner="worker", why=limit)
-            if len(file_names) > 1:
-                return Choice(runner="worker", why=f"{len(file_names)} items: the model is loaded once")
+            if items != 1:
+                many = "an unknown number of" if items is None else items
+                return Choice(runner="worker", why=f"{many} items: the model is loaded once")
             return Choice(runner=releases.CLI, why=f"a single item, and deepaas-cli {self.module.deepaas} carries it")
         if limit is None:
             return Choice(runner=releases.CLI, why="JOB_RUNNER asks for it")
@@ -122,10 +164,12 @@ class Model:
         return releases.cli_limit(self.module, self.installation, self.field, arguments, file_name)
 
     def predict(self, choice: Choice, arguments: Mapping[str, Any], source: Path, folder: Path) -> Answer:
-        """Predicts on one file; the answer lies in `folder`. Raises the Failure that fits."""
-        if self._guest is None:
-            self.start()
-            self.prepare()
+        """Predicts on one file; the answer lies in `folder`, which holds nothing else than the file.
+
+        Raises the Failure that fits; its `crashed` tells that the model's process is gone with it. A model that died
+        is started again for the next item.
+        """
+        self._revive()
         if choice.runner == "worker":
             return self._by_worker(arguments, source, folder)
         if choice.runner == releases.PREDICT:
@@ -138,21 +182,28 @@ class Model:
             # deepaas-cli hands over less than the REST API does (no extension, no content type, unvalidated
             # defaults) and writes fewer kinds of answers: the worker has the last word.
             self._log(f"supervisor: deepaas-cli failed ({failure.message}); trying the worker")
-        if self._guest is None:
-            self.start()
-            self.prepare()
+        self._revive()
         return self._by_worker(arguments, source, folder)
 
     def dismiss(self) -> None:
         """No more items: the guest may leave while the last result is uploaded."""
-        if self._guest:
-            self._guest.dismiss()
+        if guest := self._guest:
+            guest.dismiss()
 
-    def end(self) -> None:
-        """Ends the guest and all that it started. May be called at any time, more than once."""
-        guest, self._guest = self._guest, None
-        if guest:
-            guest.end()
+    def end(self, grace: float | None = None) -> None:
+        """Ends the guest and all that it started, for good. May be called at any time, more than once, by any thread:
+        a prediction that is under way raises Stopped at once.
+
+        grace: seconds that the guest has after SIGTERM; None: it may first leave on its own.
+        """
+        with self._change:
+            self._over = True
+        self._let_go(grace)
+
+    def usage(self) -> Usage:
+        """What the model has used until now, over all of its processes."""
+        guest = self._guest
+        return in_turn([self._used, guest.usage()]) if guest else self._used
 
     def tail(self) -> tuple[str, ...]:
         """The last lines of the model's log."""
@@ -163,36 +214,44 @@ class Model:
     def _by_worker(self, arguments: Mapping[str, Any], source: Path, folder: Path) -> Answer:
         self._warm_up()
         written = folder / "answer"
-        reply = self._ask(
-            "predict",
-            self._spec.predict_timeout,
-            files={self.field.name: str(source)},
-            arguments=arguments,
-            output=str(written),
-        )
-        if reply["form"] == "bytes" and not str(reply["name"] or "").endswith(".json"):
+        with self._lent(folder, source):
+            reply = self._ask(
+                "predict",
+                self._spec.predict_timeout,
+                files={self.field.name: str(source)},
+                arguments=arguments,
+                output=str(written),
+            )
+        _require_file(written, "the module")
+        if reply["form"] == "bytes":
             return _bytes_answer(written, reply["media_type"], reply["name"])
+        if written.stat().st_size > answer.LARGEST:
+            # Strict by the way in which the worker writes, which has also looked for errors in disguise.
+            return Answer(path=written, suffix=".json", media_type="application/json", runner="worker")
         return self._settled(written, folder, "json", "worker")
 
     def _by_cli(self, arguments: Mapping[str, Any], source: Path, folder: Path) -> Answer:
         written = folder / "answer.json"
         argv = releases.cli_arguments(self.field, str(source), arguments, str(written))
-        self._program(releases.CLI, argv, None, written)
+        with self._lent(folder, source):
+            self._program(releases.CLI, argv, None, written)
+        _require_file(written, releases.CLI)
         return self._settled(written, folder, "json", releases.CLI)
 
     def _by_predict(self, source: Path, folder: Path) -> Answer:
         written = folder / f"out_{source.stem}.json"
-        # It writes into its working folder first, which need not be writable elsewhere.
-        self._program(releases.PREDICT, releases.predict_arguments(str(source), str(folder)), folder, written)
+        with self._lent(folder, source):
+            # It writes into its working folder first, which need not be writable elsewhere.
+            self._program(releases.PREDICT, releases.predict_arguments(str(source), str(folder)), folder, written)
+        _require_file(written, releases.PREDICT)
         return self._settled(written, folder, "repr", releases.PREDICT)
 
     def _program(self, name: str, argv: list[str], folder: Path | None, written: Path) -> None:
         """Success is the expected output, whatever the exit status says: 1.3.0 to 2.5.1 exit 1 on success, 2.5.2
         and 2.6.0 can exit 0 without output."""
         if self._program_ran:  # its options cannot be registered twice: a process runs one program
-            self.end()
-            self.start()
-            self.prepare()
+            self._let_go()
+            self._revive()
         self._warm_up()
         self._program_ran = True
         reply = self._ask(
@@ -204,6 +263,19 @@ class Model:
         )
         if not written.is_file():
             raise ItemFailed(f"{name} {self.module.deepaas} ended with status {reply['exit']} and wrote no answer")
+
+    @contextmanager
+    def _lent(self, folder: Path, source: Path) -> Iterator[None]:
+        """The item's folder belongs to the model's user while it predicts, and to us alone before we read or
+        write there again: else a link that it leaves could lead us to any file of ours."""
+        if self._user is None:
+            yield
+            return
+        guard.hand_over(self._user, folder, source.parent, source)
+        try:
+            yield
+        finally:
+            guard.take_back(folder)
 
     def _warm_up(self) -> None:
         """As the REST API does before its first prediction, and DEEPaaS' programs never do: one module, one answer."""
@@ -219,16 +291,34 @@ class Model:
 
     # the guest
 
+    def _revive(self) -> None:
+        """Starts the guest where there is none, or where the one there was has died since it last answered."""
+        guest = self._guest
+        if guest and guest.lives():
+            return
+        if guest:
+            self._log("supervisor: the model's process ended between two predictions; it is started again")
+            self._let_go()
+        self.start()
+        module = self.prepare()
+        self.field = module.field(self.field.name) or self.field  # of the new description, which `is` another
+
     def _ask(self, do: str, timeout: float | None = None, **arguments: Any) -> dict[str, Any]:
-        assert self._guest is not None  # noqa: S101 - predict starts one where there is none
-        self._guest.send(do, **arguments)
+        guest = self._guest
+        if guest is None:
+            raise Stopped("the model was ended")
+        guest.send(do, **arguments)
         return self._reply(timeout, during=do)
 
     def _reply(self, timeout: float | None = None, during: str = "describe") -> dict[str, Any]:
         """The guest's reply, or the failure that stands for its absence. A guest that died is let go of."""
-        assert self._guest is not None  # noqa: S101
+        guest = self._guest
+        if guest is None:
+            raise Stopped("the model was ended")
         try:
-            reply = self._guest.receive(timeout)
+            reply = guest.receive(timeout)
+        except GuestDismissed:
+            raise Stopped("the model was ended in the middle of its work") from None
         except GuestTimeout:
             self._let_go()
             raise PredictionTimedOut(f"the prediction took longer than JOB_PREDICT_TIMEOUT ({timeout:g} s)") from None
@@ -239,19 +329,48 @@ class Model:
             return reply
         raise _refusal(reply, during)
 
-    def _let_go(self) -> None:
-        guest, self._guest = self._guest, None
-        if guest:
-            guest.end()
-            self._last_tail = guest.log.tail()
+    def _new_guest(self) -> Guest:
+        return Guest(self.installation, self._environment, self._scratch, self._log, user=self._user, gpus=self._gpus)
+
+    def _let_go(self, grace: float | None = None) -> None:
+        guest = self._guest
+        if guest is None:
+            return
+        guest.end(grace)
+        with self._change:
+            if self._guest is guest:  # else another thread was as fast
+                self._used = in_turn([self._used, guest.usage()])
+                self._last_tail = guest.log.tail()
+                self._guest = None
+
+
+def _require_file(written: Path, writer: str) -> None:
+    """Only what is a file of its own can be the answer: no link to one of somebody else's."""
+    try:
+        found = written.lstat()
+    except FileNotFoundError:
+        raise ItemFailed(f"{writer} removed its own answer") from None
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+        raise ItemFailed(f"{writer} left something else than a file in the place of its answer")
 
 
 def _death(death: GuestDied, during: str) -> Failure:
-    if death.status == -9:
-        return OutOfMemory(f"{death} while asked to {during}: out of memory, most likely")
-    if during in ("predict", "program"):
-        return ItemFailed(f"{death} in the middle of a prediction")
-    return ImageUnfit(f"{death} while the module was loaded ({during})")
+    """What the end of the guest means. Where it was busy with an item, the item may do better in a new one."""
+    working = during in ("predict", "program")
+    failure: Failure
+    told = str(death)
+    if death.status == -signal.SIGKILL:
+        if killed := memory.watch().killed():
+            failure = OutOfMemory(f"{told} while asked to {during}: {killed.told}", killed.hint)
+            failure.crashed = working
+            return failure
+        told += f" {memory.watch().not_for_memory()},"
+    if working:
+        failure = ItemFailed(f"{told} in the middle of a prediction")
+    else:
+        failure = ImageUnfit(f"{told} while the module was loaded ({during})")
+    failure.crashed = working
+    return failure
 
 
 def _refusal(reply: Mapping[str, Any], during: str) -> Failure:
@@ -259,6 +378,8 @@ def _refusal(reply: Mapping[str, Any], during: str) -> Failure:
     if reply["kind"] == "unfit":
         several = "name one of them in DEEPAAS_V2_MODEL" if reply.get("several") else None
         return ImageUnfit(message, several)
+    if reply["kind"] == "disk":
+        return DiskTrouble(message)
     if reply["kind"] == "answer":
         return ItemFailed(message, "the module must return what JSON can hold, or a file")
     if during in ("predict", "program"):

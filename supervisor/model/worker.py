@@ -9,18 +9,23 @@ Works with DEEPaaS 1.0 to 2.6 and marshmallow 3; deepaas.model.loading has had o
 
 import base64
 import copy
+import errno
 import fcntl
 import json
+import math
 import mimetypes
 import os
 import runpy
 import sys
 import traceback
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 ENTRY_POINTS = "deepaas.v2.model"
 # A module that closes or writes to the low descriptors does not meet our pipes here.
 HIGH_DESCRIPTOR = 512
+# Bytes from which on the supervisor does not look into an answer any more (its LARGEST).
+LARGE = 32 * 1024 * 1024
+SAID_FAILED = frozenset({"error", "fail", "failed", "failure"})
 
 
 class Refused(Exception):
@@ -344,10 +349,22 @@ def uploads(name: str, field: Any, path: str) -> Any:
 
 def write_result(result: Any, accept: Optional[str], output: str) -> Dict[str, Any]:
     """Writes an answer as the REST API would send it: JSON, or the bytes of a file."""
+    try:
+        return write_any(result, accept, output)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise Refused("disk", "the answer cannot be written to the local disk: %s" % error.strerror) from None
+
+
+def write_any(result: Any, accept: Optional[str], output: str) -> Dict[str, Any]:
     if hasattr(result, "read"):
         name = getattr(result, "name", None)
+        rewind(result)
+        if isinstance(name, str) and name.endswith(".json"):
+            write_json(parsed(result.read()), output)
+            return {"form": "json", "media_type": "application/json", "name": name}
         with open(output, "wb") as target:
-            rewind(result)
             piece = result.read(1 << 20)
             while piece:
                 target.write(piece.encode("utf-8") if isinstance(piece, str) else piece)
@@ -361,12 +378,36 @@ def write_result(result: Any, accept: Optional[str], output: str) -> Dict[str, A
         with open(output, "w", encoding="utf-8", errors="backslashreplace") as target:
             target.write(result)
         return {"form": "bytes", "media_type": accept, "name": None}
+    write_json(result, output)
+    return {"form": "json", "media_type": "application/json", "name": None}
+
+
+def write_json(result: Any, output: str) -> None:
+    """Strict JSON. A large answer is checked here, where it is an object anyway: parsed it takes ten times its text."""
     try:
-        with open(output, "w", encoding="ascii") as target:
-            json.dump(plain_keys(result), target, default=plain)
+        value = plain_keys(result)
+        try:
+            dump(value, output)
+        except ValueError:  # NaN or an infinity: rare, so looked for only now
+            dump(finite(value), output)
     except (TypeError, ValueError) as error:
         raise Refused("answer", "the module's answer cannot be JSON: %s" % described(error)) from None
-    return {"form": "json", "media_type": "application/json", "name": None}
+    if os.path.getsize(output) > LARGE:
+        fault = disguised_error(value)
+        if fault is not None:
+            raise Refused("answer", fault)
+
+
+def dump(value: Any, output: str) -> None:
+    with open(output, "w", encoding="ascii") as target:
+        json.dump(value, target, default=lambda item: finite(plain_keys(plain(item))), allow_nan=False)
+
+
+def parsed(text: Any) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Refused("answer", "the module's answer is not JSON (%s): %r" % (error, text[:80])) from None
 
 
 def rewind(stream: Any) -> None:
@@ -409,6 +450,65 @@ def plain(value: Any) -> Any:
     if hasattr(value, "__fspath__"):
         return str(value)
     raise TypeError("a value of type %s" % type(value).__name__)
+
+
+# an error in disguise: what that is, supervisor/model/answer.py says
+
+
+def disguised_error(answer: Any) -> Optional[str]:
+    """What the answer says went wrong, in one line; None for an answer."""
+    if answer is None:
+        return "the module answered nothing (null)"
+    for place, part in parts_of(decoded(answer)):
+        fault = fault_in(part) if isinstance(part, dict) else None
+        if fault is not None:
+            return "the module answered with an error%s: %s" % (place, fault)
+    return None
+
+
+def decoded(answer: Any) -> Any:
+    if not isinstance(answer, str):
+        return answer
+    try:
+        return json.loads(answer)
+    except (ValueError, RecursionError):
+        return answer
+
+
+def parts_of(answer: Any) -> Iterator[Tuple[str, Any]]:
+    yield "", answer
+    within, where = (answer, "") if isinstance(answer, list) else (None, "")
+    if isinstance(answer, dict):
+        within, where = answer.get("predictions"), " under predictions"
+        yield where, within
+    elements = within if isinstance(within, list) else list(within.values()) if isinstance(within, dict) else []
+    for number, element in enumerate(elements):
+        yield "%s at %d" % (where, number), element
+
+
+def fault_in(part: Dict[str, Any]) -> Optional[str]:
+    status, error = part.get("status"), part.get("error")
+    said = isinstance(status, str) and status.strip().lower() in SAID_FAILED
+    found = error is True or (isinstance(error, (str, list, dict)) and len(error) > 0)
+    if not (said or found):
+        return None
+    told = error if found and error is not True else part.get("message") or part.get("detail") or status or error
+    return (told if isinstance(told, str) else json.dumps(told))[:500]
+
+
+def finite(value: Any) -> Any:
+    """The value with null for NaN and the infinities, for which JSON has no word."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {finite_key(key): finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    return value
+
+
+def finite_key(key: Any) -> Any:
+    return json.dumps(key) if isinstance(key, float) and not math.isfinite(key) else key
 
 
 if __name__ == "__main__":

@@ -1,31 +1,44 @@
-"""The status document: one JSON object that says how a job stands, and in the end how it went."""
+"""The status document: one JSON object that says how a job stands, and in the end how it went.
 
+What its members mean is written down in schema.py, from which docs/status.schema.json is made.
+"""
+
+import threading
 import time
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from supervisor import __version__
 from supervisor.device import Device
-from supervisor.failures import SUCCESS, Failure, job_exit_code
+from supervisor.failures import SUCCESS, Failure, SpotReclaimed, Stopped, job_exit_code
 from supervisor.job import JobSpec
 from supervisor.model.description import Module
 from supervisor.model.runner import Choice
+from supervisor.status.redaction import redacted
 from supervisor.work import Item
 
-VERSION = 1
-RUNNING, SUCCEEDED, FAILED = "RUNNING", "SUCCEEDED", "FAILED"
+if TYPE_CHECKING:
+    from supervisor.model.usage import Usage
+
+# 1 knew neither PARTIAL nor INTERRUPTED, which were FAILED, or SUCCEEDED within JOB_MAX_FAILURES.
+VERSION = 2
+RUNNING, SUCCEEDED, PARTIAL, FAILED, INTERRUPTED = "RUNNING", "SUCCEEDED", "PARTIAL", "FAILED", "INTERRUPTED"
 DONE, SKIPPED, ITEM_FAILED = "done", "skipped", "failed"
 
 # Items listed in the document itself, failures first; the counts count all.
-_LISTED = 100
+LISTED = 100
+_WARNINGS = 100
+# Bytes of the model's log with the job's own failure, and with each item's.
+_LOG, _ITEM_LOG = 16 * 1024, 2 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How one item ended. seconds: by stage (download, predict, upload)."""
+    """How one item ended. seconds: by stage (download, predict, upload); finished: seconds since the epoch; retried:
+    the model crashed on it, and it was tried once more; voucher: by which the next run knows that the result stands."""
 
     item: Item
     state: str
@@ -36,9 +49,12 @@ class Outcome:
     seconds: Mapping[str, float] = field(default_factory=dict)
     failure: Failure | None = None
     log_tail: tuple[str, ...] = ()
+    retried: bool = False
+    voucher: str | None = None
+    finished: float = field(default_factory=time.time)
 
     def as_dict(self) -> dict[str, Any]:
-        return _without_none(
+        return without_none(
             {
                 "input": self.item.shown,
                 "version": self.item.version,
@@ -48,65 +64,123 @@ class Outcome:
                 "result": self.result,
                 "runner": self.runner,
                 "seconds": {stage: round(spent, 4) for stage, spent in self.seconds.items()} or None,
-                "error": failure_as_dict(self.failure, self.log_tail) if self.failure else None,
+                "finished": _timestamp(datetime.fromtimestamp(self.finished, UTC)),
+                "retried": self.retried or None,
+                "voucher": self.voucher,
+                "error": failure_as_dict(self.failure, self.log_tail, _ITEM_LOG) if self.failure else None,
             }
         )
 
 
 class Record:
-    """The job's story so far. Changed by the pipeline alone; `document` is what the sinks are given."""
+    """The job's story so far, in memory that does not grow with its items. `document` is what the sinks are given.
+
+    total: None while a prefix is being listed; `seen` then says how many items the listing has shown.
+    """
 
     def __init__(self, spec: JobSpec) -> None:
         self.spec = spec
-        self.total = 0
+        self.total: int | None = 0
+        self.seen = 0
         self.placeholders = 0
         self.device: Device | None = None
         self.module: Module | None = None
         self.choice: Choice | None = None
-        self.outcomes: list[Outcome] = []
-        self.warnings: list[str] = []
+        self.usage: Usage | None = None
+        self.items_uri: str | None = None  # the list of all items, where there is one
+        self.results_table: str | None = None
         self.failure: Failure | None = None
         self.log_tail: tuple[str, ...] = ()
         self.exit_code: int | None = None
         self.seconds: dict[str, float] = {}
+        self._states = {DONE: 0, SKIPPED: 0, ITEM_FAILED: 0}
+        self._failures: Counter[int] = Counter()
+        self._first_failed: dict[int, Outcome] = {}  # by exit code
+        self._failed: list[Outcome] = []
+        self._rest: deque[Outcome] = deque(maxlen=LISTED)
+        self._warnings: list[str] = []
+        self._warnings_more = 0
         self._started = datetime.now(UTC)
         self._finished: datetime | None = None
         self._clock = time.monotonic()
         self._elapsed: float | None = None
+        self._cut_short = False  # by a failure of the job itself
+        # Taken with `with` alone: a signal handler that raises in the main thread leaves it released.
+        self._lock = threading.Lock()
 
     def add(self, outcome: Outcome) -> None:
-        self.outcomes.append(outcome)
-        for stage, spent in outcome.seconds.items():
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
+        with self._lock:
+            self._states[outcome.state] += 1
+            for stage, spent in outcome.seconds.items():
+                self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
+            if outcome.failure is None:
+                self._rest.append(outcome)
+                return
+            self._failures[outcome.failure.code] += 1
+            self._first_failed.setdefault(outcome.failure.code, outcome)
+            if len(self._failed) < LISTED:
+                self._failed.append(outcome)
+
+    def warn(self, message: str) -> None:
+        with self._lock:
+            if len(self._warnings) < _WARNINGS:
+                self._warnings.append(message)
+            else:
+                self._warnings_more += 1
 
     def close(self, failure: Failure | None, log_tail: tuple[str, ...] = ()) -> int:
         """Settles the exit code: the job's own failure, else what its items come to."""
-        failures = [o.failure for o in self.outcomes if o.failure]
         self._finished, self._elapsed = datetime.now(UTC), self.elapsed
         self.failure, self.log_tail = failure, log_tail
-        self.exit_code = failure.code if failure else job_exit_code(self.total, failures, self.spec.max_failures)
+        self._cut_short = failure is not None
+        items = self.ended if self.total is None else self.total
+        self.exit_code = failure.code if failure else job_exit_code(items, self._failures, self.spec.max_failures)
         if not failure and self.exit_code != SUCCESS:
             # One failure tells all: the first of the kind that gave the job its code.
-            worst = next((o for o in self.outcomes if o.failure and o.failure.code == self.exit_code), None)
-            worst = worst or next(o for o in self.outcomes if o.failure)
+            worst = self._first_failed.get(self.exit_code) or self._failed[0]
             self.failure, self.log_tail = worst.failure, worst.log_tail
         return self.exit_code
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it was stopped from outside, rather than ended."""
+        return isinstance(self.failure, Stopped | SpotReclaimed)
 
     @property
     def state(self) -> str:
         if self.exit_code is None:
             return RUNNING
-        return SUCCEEDED if self.exit_code == SUCCESS else FAILED
+        if self.interrupted:
+            return INTERRUPTED
+        failed = self._states[ITEM_FAILED]
+        if self._cut_short or (failed and failed == self.ended):
+            return FAILED
+        return PARTIAL if failed else SUCCEEDED
 
     @property
-    def counts(self) -> dict[str, int]:
-        states = Counter(o.state for o in self.outcomes)
+    def ended(self) -> int:
+        """Items that are done, skipped or failed."""
+        return sum(self._states.values())
+
+    @property
+    def several(self) -> bool:
+        """Whether the job may have more than one item."""
+        return self.total is None or self.total > 1
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        with self._lock:
+            return self._counts()
+
+    def _counts(self) -> dict[str, Any]:
+        listing = {"listing": True} if self.total is None else {}
+        total = max(self.seen, self.ended) if self.total is None else self.total
         return {
-            "total": self.total,
-            DONE: states[DONE],
-            SKIPPED: states[SKIPPED],
-            ITEM_FAILED: states[ITEM_FAILED],
+            "total": total,
+            **self._states,
+            "pending": max(0, total - self.ended),
             "placeholders": self.placeholders,
+            **listing,
         }
 
     @property
@@ -115,67 +189,96 @@ class Record:
         return time.monotonic() - self._clock if self._elapsed is None else self._elapsed
 
     def document(self) -> dict[str, Any]:
-        now = self._finished or datetime.now(UTC)
+        """From any thread: one moment's story, whole."""
+        with self._lock:
+            counts, listed = self._counts(), self._listed()
+            seconds = dict(self.seconds)
+            warnings = list(self._warnings)
+        if self._warnings_more:
+            warnings.append(f"and {self._warnings_more:,} more")
+        now, elapsed = self._finished or datetime.now(UTC), self.elapsed
         spec, module, image = self.spec, self.module, self.spec.image
-        return _without_none(
+        return without_none(
             {
                 "version": VERSION,
                 "state": self.state,
                 "exit_code": self.exit_code,
-                "job": _without_none(
+                "job": without_none(
                     {
                         "id": spec.identity.id,
                         "attempt": spec.identity.attempt,
                         "array_index": spec.identity.array_index,
+                        "array_size": spec.slice.count if spec.slice else None,
                         "queue": spec.identity.queue,
                     }
                 ),
                 "started": _timestamp(self._started),
                 "updated": _timestamp(now),
                 "finished": _timestamp(now) if self._finished else None,
-                "counts": self.counts,
-                "seconds": {name: round(spent, 4) for name, spent in self.seconds.items()}
-                | {"total": round(self.elapsed, 4)},
-                "module": {"name": module.name, "version": module.version} if module else None,
-                "image": _without_none(
+                "counts": counts,
+                "seconds": {name: round(spent, 4) for name, spent in seconds.items()} | {"total": round(elapsed, 4)},
+                "throughput": round(self.ended / elapsed, 3) if self.ended and elapsed else None,
+                "module": without_none({"name": module.name, "version": module.version}) if module else None,
+                "image": without_none(
                     {"name": image.name, "base": image.base, "module": image.module, "variant": image.variant}
                 )
                 or None,
-                "versions": _without_none(
+                "versions": without_none(
                     {
                         "supervisor": __version__,
                         "deepaas": module.deepaas if module else None,
                         "python": module.python if module else None,
                     }
                 ),
-                "device": self.device.as_dict() if self.device else None,
+                "device": _device_as_dict(self.device) if self.device else None,
                 "runner": {"name": self.choice.runner, "why": self.choice.why} if self.choice else None,
-                "warnings": list(self.warnings) or None,
-                "items": [o.as_dict() for o in self._listed()],
-                "error": failure_as_dict(self.failure, self.log_tail) if self.failure else None,
+                "usage": without_none(self.usage.as_dict()) or None if self.usage else None,
+                "warnings": warnings or None,
+                "items": [outcome.as_dict() for outcome in listed],
+                "items_uri": self.items_uri,
+                "results_table": self.results_table,
+                "error": failure_as_dict(self.failure, self.log_tail, _LOG) if self.failure else None,
             }
         )
 
     def _listed(self) -> list[Outcome]:
-        failed = [o for o in self.outcomes if o.failure][:_LISTED]
-        rest = [o for o in self.outcomes if not o.failure][-max(0, _LISTED - len(failed)) :]
-        return sorted(failed + (rest if len(failed) < _LISTED else []), key=lambda o: o.item.index)
+        rest = list(self._rest)[max(0, len(self._rest) + len(self._failed) - LISTED) :]
+        return sorted(self._failed + rest, key=lambda outcome: outcome.item.index)
 
 
-def failure_as_dict(failure: Failure, log_tail: tuple[str, ...] = ()) -> dict[str, Any]:
+def _device_as_dict(device: Device) -> dict[str, Any]:
+    gpus = [without_none(asdict(gpu)) for gpu in device.gpus]
+    return without_none({"kind": device.kind, "gpus": gpus, "driver": device.driver, "note": device.note})
+
+
+def failure_as_dict(failure: Failure, log_tail: Iterable[str] = (), most: int = _LOG) -> dict[str, Any]:
+    """The failure for machines, with at most `most` bytes of what the model printed last."""
     told: dict[str, Any] = {
         "code": failure.code,
         "category": failure.category,
         "retry": failure.retry,
-        "message": failure.message,
-        "hint": failure.hint,
+        "message": redacted(failure.message),
+        "hint": redacted(failure.hint),
     }
-    return told | ({"log": list(log_tail)} if log_tail else {})
+    log = _last(log_tail, most)
+    return told | ({"log": log} if log else {})
+
+
+def _last(lines: Iterable[str], most: int) -> list[str]:
+    """The last lines that fit into so many bytes, redacted."""
+    kept: list[str] = []
+    for line in reversed(tuple(lines)):
+        text = redacted(line)
+        most -= len(text.encode(errors="replace"))
+        if most < 0:
+            break
+        kept.append(text)
+    return kept[::-1]
 
 
 def _timestamp(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _without_none(members: dict[str, Any]) -> dict[str, Any]:
+def without_none(members: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None}

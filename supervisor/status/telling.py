@@ -1,21 +1,42 @@
-"""When the status is told, and to whom: at the start, and at every ending, to each sink."""
+"""When the status is told, and to whom: at the start, now and then while the job runs, and at every ending.
 
-from typing import TYPE_CHECKING
+The document in storage is the source of truth; the webhook is a courtesy. Whatever a sink does, items do not wait for
+it, and the outcome stands.
+"""
+
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
 
 from supervisor import storage
-from supervisor.failures import DiskTrouble, Stopped
-from supervisor.status.document import Record
+from supervisor.failures import DiskTrouble
+from supervisor.status.document import RUNNING, Outcome, Record
+from supervisor.status.lists import Items, Lines, Results
+from supervisor.status.redaction import redacted
 from supervisor.status.sinks import DocumentFile, Reporter
 
 if TYPE_CHECKING:
     from supervisor.status.webhook import Webhook
 
-# After SIGTERM a scheduler kills in 30 s, and the model had its share of them.
+# Seconds between two rewritings of the document, and between two events to the webhook.
+_DOCUMENT, _EVENT = 5.0, 30.0
+# Seconds after the end of the work for the lists and the document, and for the webhook's last event.
+_PATIENCE, _WEBHOOK_PATIENCE = 120.0, 60.0
+# For all of it together once stopped: after SIGTERM a scheduler kills in 30 s, and the model had its share of them.
 _PATIENCE_WHEN_STOPPED = 3.0
+# The lists' share of that; the document matters more.
+_LISTS_SHARE = 0.5
+# Warnings that are told one by one.
+_TOLD_WARNINGS = 1_000
 
 
 class Telling:
-    """Tells one job's record. The document in storage is the source of truth; the webhook is a courtesy."""
+    """Tells one job's record, to its reporter and to wherever the job says."""
 
     def __init__(self, record: Record, reporter: Reporter) -> None:
         spec = record.spec
@@ -23,37 +44,225 @@ class Telling:
         self._reporter = reporter
         self._document = DocumentFile(spec.status_uri) if spec.status_uri else None
         self._webhook = _webhook(spec.status_url, spec.status_secret, spec.identity.name)
+        self._keeper = _Keeper(record, self._document, self._webhook, self.warning)
+        self._folder: Path | None = None
+        self._items: Items | None = None
+        self._results: Results | None = None
+        self._lists: list[Lines] = []
+        self._warned = 0
+
+    @property
+    def wants_answers(self) -> bool:
+        """Whether the job keeps a table of its results."""
+        return self._record.spec.results_table is not None
 
     def first(self) -> None:
         """The job begins. Where its status may not be written, results may not either: raises before anything is
         spent."""
-        if self._document:
-            try:
-                self._document.write(self._record)
-            except storage.Passing as error:
-                self._reporter.warning(f"the status document could not be written yet: {error}")
-            except storage.StorageError as error:
-                raise storage.on_output(error) from None
-            except OSError as error:
-                raise DiskTrouble(f"no temporary file can be written: {error}") from None
+        try:
+            self._open_lists()
+            self._keeper.write(self._record.document())
+        except storage.Passing as error:
+            self.warning(f"the status document could not be written yet: {error}")
+        except storage.StorageError as error:
+            raise storage.on_output(error) from None
+        except OSError as error:
+            raise DiskTrouble(f"no temporary file can be written: {error}") from None
         if self._webhook:
             self._webhook.tell(self._record.document())
         self._reporter.started(self._record)
 
+    def model_ready(self) -> None:
+        self._reporter.model_ready(self._record)
+        self._keeper.changed = True
+
+    def item(self, outcome: Outcome) -> None:
+        """One item has ended. Called in the order of the work, from one thread."""
+        self._record.add(outcome)
+        if self._items:
+            self._items.add(outcome)
+        self._reporter.item(self._record, outcome)
+        self._keeper.changed = True
+
+    def answer(self, outcome: Outcome, path: Path) -> None:
+        """A result in JSON, for the table of results. From any thread; path: the local copy, still there."""
+        if self._results:
+            self._results.add(outcome, path)
+
+    def log(self, line: str) -> None:
+        """A line that the model printed. From any thread."""
+        self._reporter.log(redacted(line))
+
+    def warning(self, message: str) -> None:
+        """Something that the job goes on after. From any thread."""
+        message = redacted(message)
+        self._record.warn(message)
+        self._warned += 1
+        if self._warned <= _TOLD_WARNINGS:
+            self._reporter.warning(message)
+        self._keeper.changed = True
+
     def last(self) -> None:
         """The job has ended, and its outcome stands: what cannot be told is only remarked on."""
-        if self._document:
-            try:
-                self._document.write(self._record)
-            except (storage.StorageError, OSError) as error:
-                self._reporter.warning(f"the status document could not be written: {error}")
+        began = time.monotonic()
+        stopped = self._record.interrupted
+        patience = _PATIENCE_WHEN_STOPPED if stopped else _PATIENCE
+        self._upload_lists(patience * _LISTS_SHARE)
+        document = self._record.document()
+        told = None
         if self._webhook:
-            from supervisor.status.webhook import LAST_PATIENCE
-
-            stopped = isinstance(self._record.failure, Stopped)
-            patience = _PATIENCE_WHEN_STOPPED if stopped else LAST_PATIENCE
-            self._webhook.tell_last(self._record.document(), patience, self._reporter.warning)
+            left = _PATIENCE_WHEN_STOPPED if stopped else _WEBHOOK_PATIENCE
+            told = self._webhook.tell_last(document, max(0.5, left - (time.monotonic() - began)))
+        self._keeper.end(document, max(0.5, patience - (time.monotonic() - began)), self._remark)
+        if told:
+            told.wait(self._remark)
         self._reporter.finished(self._record)
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _remark(self, message: str) -> None:
+        """What comes to light too late for the document."""
+        self._reporter.warning(redacted(message))
+
+    def _open_lists(self) -> None:
+        record, spec = self._record, self._record.spec
+        if spec.status_uri and record.several:
+            record.items_uri = f"{spec.status_uri.removesuffix('.json')}.items.jsonl"
+            self._items = Items(self._list(record.items_uri))
+        if spec.results_table:
+            record.results_table = f"{spec.results_table}{spec.identity.name}.results.jsonl"
+            self._results = Results(self._list(record.results_table))
+
+    def _list(self, uri: str) -> Lines:
+        self._folder = self._folder or Path(tempfile.mkdtemp(prefix="supervisor-lists-"))
+        lines = Lines(self._folder / f"{len(self._lists)}.jsonl", uri)
+        self._lists.append(lines)
+        return lines
+
+    def _upload_lists(self, patience: float) -> None:
+        """Before the document: who reads that the job has ended finds them."""
+        deadline = time.monotonic() + patience
+        uploads = [(lines, _in_background("list", lines.upload)) for lines in self._lists]
+        for lines, ended in uploads:
+            try:
+                problem: BaseException | str | None = ended.get(timeout=max(0.0, deadline - time.monotonic()))
+            except Empty:
+                problem = f"{lines.uri} could not be written within {patience:.1f} s"
+            if problem := problem or lines.problem:
+                self.warning(f"a list of the job's items is missing: {problem}")
+                self._disown(lines.uri)
+
+    def _disown(self, uri: str) -> None:
+        """The document names no list that is not there."""
+        record = self._record
+        record.items_uri = None if record.items_uri == uri else record.items_uri
+        record.results_table = None if record.results_table == uri else record.results_table
+
+
+class _Keeper:
+    """Keeps the document in storage, and the webhook, up to date from a thread of its own.
+
+    One thread writes all versions of the document, one after the other: a slow storage has never two to write, and
+    none can come to lie over the last one.
+    """
+
+    def __init__(
+        self, record: Record, document: DocumentFile | None, webhook: "Webhook | None", warn: Callable[[str], None]
+    ) -> None:
+        self.changed = False
+        self._record = record
+        self._document = document
+        self._webhook = webhook
+        self._warn = warn
+        self._told_webhook = time.monotonic()
+        self._failing = False
+        # Of queues alone: the main thread waits here, and a signal handler that raises in an Event leaves it locked.
+        self._orders: SimpleQueue[_Order] = SimpleQueue()
+        self._thread = threading.Thread(target=self._keep, name="status", daemon=True)
+
+    def write(self, document: dict[str, Any]) -> None:
+        """Writes the first version. Raises StorageError or OSError."""
+        if not (self._document or self._webhook):
+            return
+        self._thread.start()
+        order = _Order(document)
+        self._orders.put(order)
+        if problem := order.ended.get():
+            raise problem
+
+    def end(self, document: dict[str, Any], patience: float, remark: Callable[[str], None]) -> None:
+        """Writes the last version; waits for it no longer than `patience` seconds."""
+        if not self._thread.ident:
+            if not self._document:
+                return
+            self._thread.start()
+        order = _Order(document, last=True)
+        self._orders.put(order)
+        try:
+            problem: object = order.ended.get(timeout=patience)
+        except Empty:
+            problem = f"storage has not answered within {patience:.1f} s"
+        if problem:
+            remark(f"the status document could not be written: {problem}")
+
+    def _keep(self) -> None:
+        while True:
+            try:
+                order = self._orders.get(timeout=_DOCUMENT)
+            except Empty:
+                if self.changed:
+                    self._refresh()
+                continue
+            order.ended.put(self._written(order.document))
+            if order.last:
+                return
+
+    def _refresh(self) -> None:
+        self.changed = False
+        document = self._record.document()
+        if document["state"] != RUNNING:  # the last version comes when the lists are there
+            return
+        problem = self._written(document)
+        if problem and not self._failing:  # once, for as long as it lasts
+            self._warn(f"the status document could not be written yet: {problem}")
+        self._failing = problem is not None
+        self.changed = self.changed or self._failing
+        if self._webhook and time.monotonic() - self._told_webhook >= _EVENT:
+            self._told_webhook = time.monotonic()
+            self._webhook.tell(document)
+
+    def _written(self, document: dict[str, Any]) -> Exception | None:
+        try:
+            if self._document:
+                self._document.write(document)
+        except Exception as problem:  # a bug of a storage library does not end the telling
+            return problem
+        return None
+
+
+class _Order:
+    """A version of the document that somebody waits for."""
+
+    def __init__(self, document: dict[str, Any], *, last: bool = False) -> None:
+        self.document = document
+        self.last = last
+        self.ended: SimpleQueue[Exception | None] = SimpleQueue()
+
+
+def _in_background(name: str, work: Callable[[], None]) -> "SimpleQueue[BaseException | None]":
+    """Starts it; the queue gets what it raised, or None."""
+    ended: SimpleQueue[BaseException | None] = SimpleQueue()
+
+    def do() -> None:
+        try:
+            work()
+        except BaseException as problem:
+            ended.put(problem)
+        else:
+            ended.put(None)
+
+    threading.Thread(target=do, name=name, daemon=True).start()
+    return ended
 
 
 def _webhook(url: str | None, key: bytes | None, job: str) -> "Webhook | None":

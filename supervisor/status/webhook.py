@@ -9,22 +9,25 @@ import contextlib
 import hashlib
 import hmac
 import json
+import random
 import secrets
 import threading
 import time
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import requests
-import tenacity
 
 from supervisor import __version__
 from supervisor.storage.uri import shown
 
 # Seconds to connect, and between two bytes of the answer's head.
 _TIMEOUT = (3, 5)
-# Seconds after the end of the work that the last event is tried for.
-LAST_PATIENCE = 60.0
+# Seconds before the second try, doubled for each further one, and the most of them.
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 10.0
+# The share of the last event's time that an earlier event, still under way, is waited for: it should not come after.
+_EARLIER_SHARE = 0.25
 
 
 class Webhook:
@@ -43,27 +46,10 @@ class Webhook:
             event, body = self._event(document)
             self._under_way = _in_background(lambda: self._send(event, body))
 
-    def tell_last(self, document: dict[str, Any], patience: float, warn: Callable[[str], None]) -> None:
-        """Sends the final event, again and again for at most `patience` seconds; then says that it was in vain."""
+    def tell_last(self, document: dict[str, Any], patience: float) -> "LastWord":
+        """Begins to send the final event, again and again for at most `patience` seconds."""
         event, body = self._event(document)
-        problem: list[str] = ["no answer"]
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(_TryAgain),
-            stop=tenacity.stop_after_delay(patience),
-            wait=tenacity.wait_random_exponential(multiplier=0.5, max=10),
-            reraise=True,
-        )
-
-        def send() -> None:
-            try:
-                retrying(self._send, event, body)
-                problem.clear()
-            except (_TryAgain, _Refused) as error:
-                problem[:] = [str(error)]
-
-        _in_background(send).join(patience)
-        if problem:
-            warn(f"the webhook {shown(self._url)} was not told the end of the job: {problem[0]}")
+        return LastWord(shown(self._url), lambda: self._send(event, body), self._under_way, patience)
 
     def _event(self, document: dict[str, Any]) -> tuple[str, bytes]:
         """(id, body) of an event. The id stays the same however often it is sent."""
@@ -96,17 +82,73 @@ class Webhook:
             with requests.post(
                 self._url, data=body, headers=headers, timeout=_TIMEOUT, stream=True, allow_redirects=False
             ) as answer:
-                status = answer.status_code
+                status, wanted = answer.status_code, answer.headers.get("Retry-After", "")
         except requests.RequestException as error:
             raise _TryAgain(type(error).__name__) from None
         if status in (408, 425, 429) or status >= 500:
-            raise _TryAgain(f"it answers {status}")
+            raise _TryAgain(f"it answers {status}", after=float(wanted) if wanted.isdecimal() else 0.0)
         if not 200 <= status < 300:
             raise _Refused(f"it answers {status}")
 
 
+class LastWord:
+    """The final event on its way."""
+
+    def __init__(
+        self, receiver: str, send: Callable[[], None], earlier: threading.Thread | None, patience: float
+    ) -> None:
+        self._receiver = receiver
+        self._send = send
+        self._earlier = earlier
+        self._patience = patience
+        self._deadline = time.monotonic() + patience
+        self._problem = "no answer"
+        self._ended: SimpleQueue[None] = SimpleQueue()
+        _in_background(self._insist)
+
+    def wait(self, warn: Callable[[str], None]) -> None:
+        """Until it has been taken or given up, and not beyond its time; warns where it was in vain."""
+        with contextlib.suppress(Empty):
+            self._ended.get(timeout=max(0.0, self._deadline - time.monotonic()))
+        if self._problem:
+            warn(f"the webhook {self._receiver} was not told the end of the job: {self._problem}")
+
+    def _insist(self) -> None:
+        try:
+            if self._earlier:
+                self._earlier.join(self._patience * _EARLIER_SHARE)
+            self._problem = self._tried_again_and_again()
+        finally:
+            self._ended.put(None)
+
+    def _tried_again_and_again(self) -> str:
+        """Why it was in vain; nothing where it was not."""
+        longest = _FIRST_WAIT
+        while True:
+            try:
+                self._send()
+            except _Refused as refusal:
+                return str(refusal)
+            except _TryAgain as trouble:
+                self._problem = str(trouble)
+                left = self._deadline - time.monotonic()
+                # Jittered. A receiver may ask for more, but for no more than there is.
+                wait = longest * random.uniform(0.5, 1.0)  # noqa: S311
+                wait = trouble.after if wait < trouble.after < left else wait
+                if wait >= left:
+                    return str(trouble)
+                time.sleep(wait)
+                longest = min(2 * longest, _LONGEST_WAIT)
+            else:
+                return ""
+
+
 class _TryAgain(Exception):
-    """The receiver may take the event later."""
+    """The receiver may take the event later: `after` so many seconds, as it says."""
+
+    def __init__(self, message: str, after: float = 0.0) -> None:
+        super().__init__(message)
+        self.after = after
 
 
 class _Refused(Exception):

@@ -1,11 +1,11 @@
 """Where objects come from and go to, behind URIs: one small interface, a file for each kind of place.
 
-To add a kind: write a class with the four methods of Storage and add its schemes to _BACKENDS.
+To add a kind: write a class with the methods of Storage and add its schemes to _BACKENDS.
 """
 
 import errno
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -57,11 +57,17 @@ class Storage(Protocol):
     def stat(self, uri: str, version: str | None = None) -> Object:
         """Looks at one object without moving it."""
 
+    def list(self, uri: str) -> Iterator[Object]:
+        """Everything below a prefix or folder (ends in "/"), as a stream in key order: uri, size and ETag known.
+
+        Nothing below an S3 prefix is an empty stream; a missing bucket or folder is Missing, at the first step.
+        """
+
     def download(self, source: Object, target: Path) -> None:
         """Writes the object's bytes to a new local file, whole and just as stat saw them, or raises."""
 
-    def upload(self, source: Path, uri: str, *, media_type: str, metadata: Mapping[str, str]) -> None:
-        """Makes the object appear whole, with its checksum verified, or not at all."""
+    def upload(self, source: Path, uri: str, *, media_type: str, metadata: Mapping[str, str]) -> str | None:
+        """Makes the object appear whole, with its checksum verified, or not at all. Returns its ETag where known."""
 
     def probe(self, uri: str) -> None:
         """Raises unless an object could be written below this prefix; leaves nothing behind."""
@@ -112,7 +118,7 @@ def disk_error(error: OSError, path: Path) -> StorageError:
 
 
 _BACKENDS = {
-    "s3": ("supervisor.storage.s3", "S3"),
+    "s3": ("supervisor.storage.s3_obstore", "ObstoreS3"),
     "file": ("supervisor.storage.local", "Local"),
     "": ("supervisor.storage.local", "Local"),
     "https": ("supervisor.storage.http", "Http"),

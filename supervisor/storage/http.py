@@ -1,7 +1,7 @@
 """Inputs from web addresses, presigned ones among them. Read only."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -44,10 +44,13 @@ class Http:
 
         return _RETRYING(ask)
 
+    def list(self, uri: str) -> Iterator[Object]:
+        raise Invalid(f"{shown(uri)}: a web address cannot be listed; name its files in a manifest")
+
     def download(self, source: Object, target: Path) -> None:
         _RETRYING(self._download_once, source, target)
 
-    def upload(self, source: Path, uri: str, *, media_type: str, metadata: Mapping[str, str]) -> None:
+    def upload(self, source: Path, uri: str, *, media_type: str, metadata: Mapping[str, str]) -> str | None:
         raise Invalid(f"{shown(uri)}: results cannot be written to a web address; use s3:// or a folder")
 
     def probe(self, uri: str) -> None:

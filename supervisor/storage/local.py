@@ -4,15 +4,19 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from urllib.parse import quote_from_bytes
 
 from supervisor.storage import Changed, Invalid, Missing, Object, StorageError, disk_error
-from supervisor.storage.uri import local_path
+from supervisor.storage.uri import local_path, scheme
 
 _LONGEST_NAME = 255  # bytes, on every file system in use
+# What upload leaves beside a result, and what a crash in the midst of it may.
+_OURS = re.compile(rb"\..+\.provenance(\.partial)?|\.[0-9a-f]{16}\.partial", re.DOTALL)
 
 
 class Local:
@@ -36,6 +40,23 @@ class Local:
             metadata=_provenance(path, found.st_size),
         )
 
+    def list(self, uri: str) -> Iterator[Object]:
+        """The regular files of a folder and of those below it, links to files among them.
+
+        Links to folders are not followed: they may lead in circles, or to what nobody meant.
+        """
+        folder, prefix = _path(uri), uri if uri.endswith("/") else uri + "/"
+        for name in _names(folder):
+            path = folder / os.fsdecode(name)
+            try:
+                found = path.stat()
+            except FileNotFoundError:  # removed since
+                continue
+            except OSError as error:
+                raise _about(path, error) from error
+            shown = quote_from_bytes(name) if scheme(uri) == "file" else os.fsdecode(name)
+            yield Object(uri=prefix + shown, size=found.st_size, etag=_etag(found))
+
     def download(self, source: Object, target: Path) -> None:
         """Copies the file: the model gets bytes of its own, whatever it does to them."""
         path = _path(source.uri)
@@ -48,7 +69,7 @@ class Local:
         if seen != source.etag:
             raise Changed(f"{path}: the file changed while it was being read")
 
-    def upload(self, source: Path, uri: str, *, media_type: str, metadata: Mapping[str, str]) -> None:
+    def upload(self, source: Path, uri: str, *, media_type: str, metadata: Mapping[str, str]) -> str | None:
         target = _path(uri)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -59,6 +80,7 @@ class Local:
                 partial = note.with_name(note.name + ".partial")
                 partial.write_text(json.dumps({"size": target.stat().st_size, "metadata": dict(metadata)}))
                 partial.replace(note)
+            return _etag(target.stat())
         except OSError as error:
             raise _about(target, error) from error
 
@@ -73,6 +95,32 @@ class Local:
             raise Missing(f"{folder}: is not a folder")
         if not os.access(folder, os.W_OK | os.X_OK):
             raise disk_error(PermissionError(13, "not writable"), folder)
+
+
+def _names(folder: Path) -> Iterator[bytes]:
+    """Paths below the folder in the order of S3's keys, that is of bytes. The whole of one folder at a time is in
+    memory, as names; the depth is bounded by nothing but the file system."""
+    pending = [b""]
+    while pending:
+        name = pending.pop()
+        if name and not name.endswith(b"/"):
+            yield name
+            continue
+        try:
+            below = [name + entry for entry in _entries(bytes(folder) + b"/" + name)]
+        except OSError as error:
+            raise _about(folder / os.fsdecode(name), error) from error
+        pending += sorted(below, reverse=True)
+
+
+def _entries(folder: bytes) -> Iterator[bytes]:
+    """What one folder holds and we list; a folder's name ends in "/"."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield entry.name + b"/"
+            elif entry.is_file() and not _OURS.fullmatch(entry.name):
+                yield entry.name
 
 
 def _replace(target: Path, source: Path) -> None:

@@ -46,7 +46,7 @@ def test_docker_stop_ends_the_job_in_time_with_143(module: str, jobs: Jobs, deri
     assert seconds < 10
     assert "stopped by SIGTERM (exit 143, stopped)" in finished.stderr
     status = jobs.status
-    assert (status["state"], status["exit_code"], status["error"]["category"]) == ("FAILED", 143, "stopped")
+    assert (status["state"], status["exit_code"], status["error"]["category"]) == ("INTERRUPTED", 143, "stopped")
 
 
 # processes

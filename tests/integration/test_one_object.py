@@ -17,7 +17,7 @@ def test_an_object_becomes_its_answer_and_a_status(plain: Supervisor, s3: S3Serv
     status = s3.json("results/_status/job-1.json")
     assert status["state"] == "SUCCEEDED"
     assert status["exit_code"] == 0
-    assert status["counts"] == {"total": 1, "done": 1, "skipped": 0, "failed": 0, "placeholders": 0}
+    assert status["counts"] == {"total": 1, "done": 1, "skipped": 0, "failed": 0, "pending": 0, "placeholders": 0}
 
 
 def test_a_second_run_leaves_an_up_to_date_result_alone(plain: Supervisor, s3: S3Server) -> None:

@@ -1,8 +1,8 @@
 """S3 through moto's server and through a real one, and what its errors come to."""
 
 import base64
+import hashlib
 import os
-import zlib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.storage import Changed, Denied, Invalid, Missing, Passing, StorageError, on_input, on_output
-from supervisor.storage.s3 import S3
+from supervisor.storage.s3_obstore import ObstoreS3
 from tests.conftest import CREDENTIALS, S3Server
 from tests.integration.gate import Gate, Refusal, Request
 
@@ -50,14 +50,14 @@ def made(path: Path, size: int) -> bytes:
     return content[:size]
 
 
-def storage() -> S3:
+def storage() -> ObstoreS3:
     """The storage for the environment as it is now; made once for each, at 0.2 s."""
     return _storage(tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_"))))
 
 
 @cache
-def _storage(_: tuple[tuple[str, str], ...]) -> S3:
-    return S3()
+def _storage(_: tuple[tuple[str, str], ...]) -> ObstoreS3:
+    return ObstoreS3()
 
 
 def upload(path: Path, uri: str, **metadata: str) -> None:
@@ -166,7 +166,8 @@ def test_a_small_upload_carries_its_checksum_and_no_acl(gate: Gate, s3: S3Server
     content = made(tmp_path / "source", 1000)
     upload(tmp_path / "source", f"s3://{s3.bucket}/a.json")
     (put,) = (r for r in gate.requests if r.method == "PUT")
-    assert _checksum_sent(put) == base64.b64encode(zlib.crc32(content).to_bytes(4, "big")).decode()
+    headers = {name.lower(): value for name, value in put.headers.items()}
+    assert headers["x-amz-checksum-sha256"] == base64.b64encode(hashlib.sha256(content).digest()).decode()
     assert _public(gate) == []
 
 

@@ -1,11 +1,36 @@
-"""SIGTERM is heard wherever the job stands."""
+"""SIGTERM is heard wherever the job stands, and nothing of the model outlives it."""
 
+import json
 import signal
+import subprocess
 import threading
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import Supervisor
+from tests.integration.cell import alive
 from tests.integration.gate import Gate, Refusal, Request
+from tests.integration.odd_modules import await_file, bare, module
+from tests.metadata import NOTICE, Metadata
+
+# Ignores SIGTERM, as do all that it starts: a child, its child, one in a session of its own, and a daemon. The last of
+# them has started when the file `pids-<name of the input>` is there.
+TREE = """
+import signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def predict(**kwargs):
+    child = subprocess.Popen(["sh", "-c", "trap '' TERM; sleep 600 & echo $!; wait"], stdout=subprocess.PIPE)
+    child.stdout.readline()
+    subprocess.Popen(["sleep", "600"], start_new_session=True)
+    if os.fork() == 0:
+        os.setsid()
+        subprocess.Popen(["sh", "-c", "trap '' TERM; sleep 600"], start_new_session=True)
+        os._exit(0)
+    os.wait()
+    open(os.path.join(PIDS, "pids-" + kwargs["files"].original_filename), "w").close()
+    time.sleep(600)
+"""
 
 
 def test_a_stop_in_the_middle_of_a_request_to_s3_is_not_taken_for_a_broken_connection(
@@ -30,3 +55,48 @@ def test_a_stop_in_the_middle_of_a_request_to_s3_is_not_taken_for_a_broken_conne
     assert process.returncode == 143, stderr
     assert len(stderr.splitlines()) == 1
     assert len(gate.requests) == 1
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_takes_whole_trees_along_that_ignore_it(tmp_path: Path, workers: int, number: int) -> None:
+    process = started(tmp_path, workers)
+    with process:
+        for item in range(workers):
+            await_file(tmp_path / f"pids-{item}.wav", process)
+        process.send_signal(number)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 143, stderr
+    assert "Traceback" not in stderr
+    status = json.loads(stdout.splitlines()[-1])["status"]
+    assert (status["exit_code"], status["state"]) == (143, "INTERRUPTED")
+    assert alive(tmp_path) == []
+    assert list((tmp_path / "tmp").glob("supervisor-*")) == []
+
+
+@pytest.mark.parametrize("told", ["by the notice alone", "by SIGTERM, before the next poll"])
+def test_after_a_spot_notice_a_stop_is_worth_a_retry(tmp_path: Path, told: str) -> None:
+    metadata = Metadata()
+    try:
+        process = started(tmp_path, 1, AWS_EC2_METADATA_SERVICE_ENDPOINT=metadata.address)
+        with process:
+            await_file(tmp_path / "pids-0.wav", process)
+            metadata.answer = (200, NOTICE)
+            if told.startswith("by SIGTERM"):
+                process.send_signal(signal.SIGTERM)
+            stdout, stderr = process.communicate(timeout=60)
+    finally:
+        metadata.close()
+    assert process.returncode == 75, stderr
+    assert json.loads(stdout.splitlines()[-1])["status"]["exit_code"] == 75
+    assert alive(tmp_path) == []
+
+
+def started(folder: Path, workers: int, **variables: str) -> "subprocess.Popen[str]":
+    """A job of that many items, each of which will hang."""
+    module(folder, "odd", f"PIDS = {str(folder)!r}\n" + TREE)
+    (folder / "in").mkdir()
+    for item in range(workers):
+        (folder / f"in/{item}.wav").write_bytes(b"RIFF")
+    job = {"JOB_INPUT": f"{folder}/in/", "JOB_OUTPUT": str(folder / "out"), "JOB_GRACE": "0.5", "JOB_RUNNER": "worker"}
+    return bare(folder).start("run", **job, JOB_WORKERS=str(workers), **variables)

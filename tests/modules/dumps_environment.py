@@ -22,6 +22,8 @@ def ancestor(pid: int, wanted: Any) -> Any:
     return {
         "pid": pid,
         "environ": read(folder + "environ"),
+        "cmdline": read(folder + "cmdline"),
+        "maps": read(folder + "maps"),
         "memory": memory(folder, wanted),
         "open_files": descriptors(folder),
     }
@@ -95,6 +97,7 @@ def predict(**kwargs: Any) -> Any:
     wanted = [text[::-1] for text in kwargs["backwards"].split(",") if text]
     return {
         "environment": dict(os.environ),
+        "user": [os.getuid(), os.getgid(), os.getgroups()],
         "open_files": {number: target("/proc/self/fd/" + number) for number in os.listdir("/proc/self/fd")},
         "ancestors": [ancestor(pid, wanted) for pid in ancestors()],
     }

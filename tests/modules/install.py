@@ -43,11 +43,18 @@ def install(name: str | Sequence[str], site: Path) -> Path:
 def _install_one(name: str, site: Path) -> None:
     if name not in names():
         raise ValueError(f"no test module {name!r} in {MODULES}")
+    lay_out(MODULES / f"{name}.py", site)
+
+
+def lay_out(module: Path, site: Path) -> Path:
+    """Puts a module of one file, wherever it lies, into the folder `site`, made if need be, and returns it."""
+    name = module.stem
     metadata = site / f"{name}-1.0.dist-info"
     metadata.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(MODULES / f"{name}.py", site / f"{name}.py")
+    shutil.copyfile(module, site / f"{name}.py")
     (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text(f"[{NAMESPACE}]\n{name} = {OBJECTS.get(name, name)}\n")
+    return site
 
 
 def table() -> str:

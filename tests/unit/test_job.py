@@ -1,7 +1,9 @@
 """The job as the environment and the flags describe it."""
 
 import base64
+import re
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from supervisor import job
 from supervisor.failures import BadUsage
-from supervisor.job import VARIABLES, JobSpec
+from supervisor.job import VARIABLES, JobSpec, Slice
 
 INPUT = {"JOB_INPUT": "s3://recordings/a.wav", "JOB_OUTPUT": "s3://recordings/out/"}
 SECRET = "whsec_" + base64.b64encode(b"a signing key of some length").decode()
@@ -27,6 +29,8 @@ def test_what_is_not_said_has_its_default() -> None:
     assert (spec.runner, spec.device, spec.overwrite) == ("auto", "auto", "changed")
     assert (spec.predict_args, spec.predict_timeout, spec.max_failures) == ({}, None, 0)
     assert (spec.status, spec.status_url, spec.status_secret) == (None, None, None)
+    assert (spec.include, spec.exclude, spec.workers, spec.slice) == ((), (), 1, None)
+    assert (spec.results_table, spec.grace, spec.run_as) == (None, 25.0, None)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +39,13 @@ def test_what_is_not_said_has_its_default() -> None:
         ("JOB_INPUT_ROOT", "s3://recordings", "input_root", "s3://recordings/"),
         ("JOB_OUTPUT", "results", "output", "results/"),
         ("JOB_PREDICT_ARGS", '{"threshold": 0.6, "a": [null]}', "predict_args", {"threshold": 0.6, "a": [None]}),
+        ("JOB_INCLUDE", "*.wav, day 1/*.mp3,\n*.flac\r\n", "include", ("*.wav", "day 1/*.mp3", "*.flac")),
+        ("JOB_EXCLUDE", "old/*", "exclude", ("old/*",)),
+        ("JOB_WORKERS", "64", "workers", 64),
+        ("JOB_RESULTS_TABLE", "s3://recordings/tables", "results_table", "s3://recordings/tables/"),
+        ("JOB_GRACE", "5", "grace", 5.0),
+        ("JOB_RUN_AS", "1000:100", "run_as", "1000:100"),
+        ("JOB_RUN_AS", "nobody", "run_as", "nobody"),
         ("JOB_INPUT_FIELD", "audio", "input_field", "audio"),
         ("JOB_RUNNER", "worker", "runner", "worker"),
         ("JOB_DEVICE", "cuda", "device", "cuda"),
@@ -70,6 +81,13 @@ def test_an_empty_variable_counts_as_unset(variable: job.Variable) -> None:
         ("JOB_PREDICT_TIMEOUT", "10s", "above 0"),
         ("JOB_PREDICT_TIMEOUT", "nan", "above 0"),
         ("JOB_PREDICT_TIMEOUT", "inf", "above 0"),
+        ("JOB_WORKERS", "0", "1 to 64"),
+        ("JOB_WORKERS", "65", "1 to 64"),
+        ("JOB_WORKERS", "two", "1 to 64"),
+        ("JOB_GRACE", "-1", "above 0"),
+        ("JOB_RUN_AS", "1000:1000:1", "a uid"),
+        ("JOB_RUN_AS", "no body", "a uid"),
+        ("JOB_INCLUDE", " , ", "no glob"),
         ("JOB_INPUT", "  ", "not a URI"),
         ("JOB_OUTPUT", " ", "not a URI"),
     ],
@@ -188,6 +206,9 @@ def test_no_output_is_refused() -> None:
         ("JOB_STATUS_SECRETS", "JOB_STATUS_SECRET"),
         ("JOB_INPUTROOT", "JOB_INPUT_ROOT"),
         ("JOB_INPUT_FEILD", "JOB_INPUT_FIELD"),
+        ("JOB_INCLUDES", "JOB_INCLUDE"),
+        ("JOB_WORKER", "JOB_WORKERS"),
+        ("JOB_RUNAS", "JOB_RUN_AS"),
         ("JOB_ARRAY_INDX", "JOB_ARRAY_INDEX"),
     ],
 )
@@ -200,8 +221,8 @@ def test_a_near_miss_is_refused_with_what_was_meant(wrong: str, meant: str) -> N
     "name",
     ["JOB_NAME", "JOB_ID", "JOB_QUEUE", "JOB_DEFINITION", "JOB_TMPDIR", "JOB_URL", "JOB_BASE_NAME",
      "JOB_DISPLAY_URL", "JOB_COMPLETION_INDEX", "JOB_ATTEMPT", "JOB_STATE", "JOB_USER", "JOB_ROLE", "JOB_TYPE",
-     "JOB_HOME", "JOB_SCRIPT", "JOB_PARTITION", "JOB_NODELIST", "JOB_START_TIME", "JOB_LOG", "JOB_", "JOBS",
-     "JOB", "MY_JOB_INPTU", "LOADL_JOB_NAME"],
+     "JOB_HOME", "JOB_SCRIPT", "JOB_PARTITION", "JOB_NODELIST", "JOB_START_TIME", "JOB_LOG", "JOB_TRACE", "JOB_",
+     "JOBS", "JOB", "MY_JOB_INPTU", "LOADL_JOB_NAME"],
 )  # fmt: skip
 def test_other_peoples_names_are_left_alone(name: str) -> None:
     environ = {**INPUT, "AWS_BATCH_JOB_ID": "1", "JOB_ARRAY_INDEX": "0", name: "5"}
@@ -268,6 +289,101 @@ def test_the_status_document_lies_beside_the_results_under_the_jobs_name() -> No
     assert spec.status_uri == "s3://b/out/_status/j-2.json"
 
 
+@pytest.mark.parametrize(
+    ("status", "index", "uri"),
+    [
+        ("s3://b/status.json", None, "s3://b/status.json"),
+        ("s3://b/status.json", "3", "s3://b/status-3.json"),
+        ("s3://b.c/status", "3", "s3://b.c/status-3"),
+        ("s3://b/status-3.json", "3", "s3://b/status-3.json"),
+        ("s3://b/3.json", "3", "s3://b/3.json"),
+        ("s3://b/status_003.json", "3", "s3://b/status_003.json"),
+        ("s3://b/status-13.json", "3", "s3://b/status-13-3.json"),
+        ("s3://b/3/status.json", "3", "s3://b/3/status-3.json"),
+        ("s3://b/statuses/", "3", "s3://b/statuses/j-3.json"),
+        ("s3://b/statuses/", None, "s3://b/statuses/j.json"),
+    ],
+)
+def test_the_children_of_an_array_share_no_status_document(status: str, index: str | None, uri: str) -> None:
+    more = {} if index is None else {"JOB_ARRAY_INDEX": index}
+    assert read(**INPUT, JOB_STATUS=status, AWS_BATCH_JOB_ID="j", **more).status_uri == uri
+
+
+# slices
+
+
+MANIFEST = {"JOB_MANIFEST": "s3://recordings/list", "JOB_OUTPUT": "s3://recordings/out/"}
+
+
+def slurm(id: int, low: int, high: int, count: int, step: int | None = None) -> dict[str, str]:
+    facts = {"ID": id, "MIN": low, "MAX": high, "COUNT": count, "STEP": step}
+    return {f"SLURM_ARRAY_TASK_{name}": str(value) for name, value in facts.items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    ("environ", "index", "count"),
+    [
+        ({"AWS_BATCH_JOB_ARRAY_INDEX": "0", "AWS_BATCH_JOB_ARRAY_SIZE": "3"}, 0, 3),
+        ({"AWS_BATCH_JOB_ARRAY_INDEX": "2", "JOB_ARRAY_SIZE": "3"}, 2, 3),
+        ({"JOB_ARRAY_INDEX": "2", "JOB_ARRAY_SIZE": "3"}, 2, 3),
+        ({"JOB_COMPLETION_INDEX": "1", "JOB_ARRAY_SIZE": "2"}, 1, 2),
+        ({"JOB_ARRAY_INDEX": "1", "JOB_ARRAY_SIZE": "2"} | slurm(9, 1, 9, 3), 1, 2),
+        (slurm(0, 0, 3, 4, 1), 0, 4),
+        (slurm(5, 5, 7, 3), 0, 3),
+        (slurm(20, 0, 30, 4, 10), 2, 4),
+        (slurm(7, 1, 7, 4, 2), 3, 4),
+        (slurm(4, 4, 4, 1, 1), 0, 1),
+    ],
+)
+def test_a_scheduler_says_which_slice_is_this_childs(environ: dict[str, str], index: int, count: int) -> None:
+    assert read(**MANIFEST, **environ).slice == Slice(index=index, count=count)
+
+
+def test_without_an_array_there_is_no_slice() -> None:
+    assert read(**MANIFEST).slice is None
+
+
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        ({"AWS_BATCH_JOB_ARRAY_INDEX": "1"}, "AWS_BATCH_JOB_ARRAY_INDEX is 1"),
+        ({"JOB_COMPLETION_INDEX": "1"}, "JOB_ARRAY_SIZE is not set"),
+        ({"JOB_ARRAY_INDEX": "3", "JOB_ARRAY_SIZE": "3"}, "JOB_ARRAY_INDEX is 3, but JOB_ARRAY_SIZE is 3"),
+        ({"JOB_ARRAY_INDEX": "0", "JOB_ARRAY_SIZE": "0"}, "JOB_ARRAY_SIZE is '0'"),
+        ({"JOB_ARRAY_INDEX": "0", "JOB_ARRAY_SIZE": "many"}, "JOB_ARRAY_SIZE is 'many'"),
+        ({"JOB_ARRAY_SIZE": "3"}, "JOB_ARRAY_SIZE is set without an index"),
+        ({"SLURM_ARRAY_TASK_ID": "1"}, "does not say which child of how many"),
+        (slurm(5, 1, 9, 3, 1), "not evenly spaced"),  # --array=1,5,9
+        (slurm(3, 1, 3, 2, 1), "not evenly spaced"),  # --array=1,3
+        (slurm(0, 1, 3, 3, 1), "not evenly spaced"),
+        (slurm(5, 0, 30, 4, 10), "not evenly spaced"),
+    ],
+)
+@pytest.mark.parametrize("source", [MANIFEST, INPUT | {"JOB_INPUT": "s3://recordings/in/"}])
+def test_an_array_that_does_not_say_the_slice_is_refused(
+    environ: dict[str, str], told: str, source: dict[str, str]
+) -> None:
+    with pytest.raises(BadUsage, match=re.escape(told)):
+        read(**source, **environ)
+
+
+@pytest.mark.parametrize("uri", ["s3://recordings/a.wav", "https://example.org/a.wav?path=x/"])
+def test_one_input_is_each_childs_own_and_needs_no_size(uri: str) -> None:
+    spec = read(**INPUT | {"JOB_INPUT": uri}, AWS_BATCH_JOB_ARRAY_INDEX="7")
+    assert (spec.slice, spec.identity.array_index) == (None, 7)
+
+
+@settings(max_examples=500)
+@given(st.integers(0, 10**7), st.integers(1, 10_000))
+@example(0, 1)
+@example(3, 10)
+def test_slices_are_contiguous_disjoint_complete_and_even(total: int, count: int) -> None:
+    slices = [Slice(index=index, count=count).of(total) for index in range(count)]
+    assert (slices[0].start, slices[-1].stop) == (0, total)
+    assert all(one.stop == other.start for one, other in pairwise(slices))
+    assert max(map(len, slices)) - min(map(len, slices)) <= 1
+
+
 def test_the_image_is_what_its_build_recorded() -> None:
     image = read(**INPUT, SUPERVISOR_IMAGE="r/m@sha256:1", SUPERVISOR_BASE="b@sha256:2", SUPERVISOR_VARIANT="cpu").image
     assert (image.name, image.base, image.module, image.variant) == ("r/m@sha256:1", "b@sha256:2", None, "cpu")
@@ -315,7 +431,9 @@ def test_what_the_launcher_set_aside_is_given_back() -> None:
 
 NAMES = [v.name for v in VARIABLES] + [
     "AWS_BATCH_JOB_ID", "AWS_BATCH_JOB_ATTEMPT", "AWS_BATCH_JOB_ARRAY_INDEX", "SLURM_JOB_ID", "SLURM_ARRAY_TASK_ID",
-    "SLURM_RESTART_COUNT", "JOB_COMPLETION_INDEX", "JOB_ARRAY_INDEX", "SUPERVISOR_IMAGE", "JOB_INPTU",
+    "SLURM_RESTART_COUNT", "JOB_COMPLETION_INDEX", "JOB_ARRAY_INDEX", "JOB_ARRAY_SIZE",
+    "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_MAX", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_STEP",
+    "SUPERVISOR_IMAGE", "JOB_INPTU",
 ]  # fmt: skip
 # What os.environ can hold: any bytes but zero, the undecodable ones as lone surrogates.
 VALUES = st.binary(max_size=40).map(lambda raw: raw.replace(b"\0", b"").decode("utf-8", "surrogateescape")) | (

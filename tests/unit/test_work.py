@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -10,8 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from supervisor import work
-from supervisor.failures import BadUsage
-from supervisor.job import Identity, JobSpec
+from supervisor.failures import BadUsage, InputMissing
+from supervisor.job import Identity, JobSpec, Slice
 from supervisor.storage.uri import local_path
 
 OUT = "s3://results/out/"
@@ -25,6 +26,7 @@ def job(
     output: str = OUT,
     root: str | None = None,
     status: str | None = None,
+    **more: Any,
 ) -> JobSpec:
     return JobSpec(
         input=input,
@@ -34,6 +36,7 @@ def job(
         input_root=root,
         status=status,
         identity=Identity(id="1"),
+        **more,
     )
 
 
@@ -45,7 +48,11 @@ def event(*keys: str, bucket: str = "recordings") -> str:
 
 
 def results(spec: JobSpec) -> list[str]:
-    return [item.result_uri() for item in work.plan(spec).items]
+    return [item.result_uri() for item in work.plan(spec)]
+
+
+def uris(spec: JobSpec) -> list[str]:
+    return [item.uri for item in work.plan(spec)]
 
 
 # names of results
@@ -129,34 +136,45 @@ def test_an_input_root_keeps_them_apart() -> None:
     assert len(results(job(event=event("in/1/a.wav", "in/2/a.wav"), root="s3://recordings/in/"))) == 2
 
 
-def test_keys_that_a_file_system_would_take_for_one_are_refused_or_kept_apart(tmp_path: Path) -> None:
-    spec = job(event=event("../a", "%2E%2E/a"), root="s3://recordings/", output=f"{tmp_path}/")
-    with pytest.raises(BadUsage, match="would share the result"):
-        work.plan(spec)
-    assert len(set(results(job(event=event("a//b", "a/b", "/a/b"), root="s3://recordings/", output="/o/")))) == 3
+@pytest.mark.parametrize(
+    "keys",
+    [("../a", "%2E%2E/a"), ("a//b", "a/%2F/b", "a/b", "a/%2Fb"), ("./a", "%2E/a", "%252E/a"), ("\0", "%00", "%2500")],
+)
+def test_keys_that_a_file_system_would_take_for_one_are_kept_apart(keys: tuple[str, ...]) -> None:
+    names = results(job(event=event(*keys), root="s3://recordings/", output="/o/"))
+    assert len({os.path.normpath(name) for name in names}) == len(keys)
 
 
-def test_a_result_never_takes_the_place_of_the_status_document() -> None:
-    with pytest.raises(BadUsage, match="the status document"):
-        work.plan(job(input="s3://recordings/a.wav", status=OUT + "a.wav.json"))
+@pytest.mark.parametrize("name", ["100%.wav", "a%20b.wav", "%2Fa.wav", "..a", "%2E%2Ea"])
+def test_a_local_result_keeps_its_inputs_name_where_it_can(name: str) -> None:
+    assert results(job(event=event(name), output="/o/")) == [f"/o/{name}.json"]
 
 
-@pytest.mark.parametrize("uri", ["s3://recordings/in/", "/data/", "https://example.org/in/?token=hunter2", "./"])
-def test_a_prefix_is_refused_with_a_clear_message(uri: str) -> None:
-    with pytest.raises(BadUsage, match=r"is a prefix.*not supported in this release") as refused:
-        work.plan(job(input=uri))
+@pytest.mark.parametrize("status", [OUT + "a.wav.json", None])
+def test_a_result_never_takes_the_place_of_a_status_document(status: str | None) -> None:
+    key = "a.wav" if status else "_status/1"
+    with pytest.raises(BadUsage, match="the place of the status document"):
+        work.plan(job(input=f"s3://recordings/{key}", root="s3://recordings/", status=status))
+
+
+def test_what_lies_below_a_web_address_cannot_be_listed() -> None:
+    with pytest.raises(BadUsage, match="names no file") as refused:
+        work.plan(job(input="https://example.org/in/?token=hunter2"))
     assert "hunter2" not in refused.value.message
 
 
-def test_a_manifest_is_refused_with_a_clear_message() -> None:
-    with pytest.raises(BadUsage, match="JOB_MANIFEST is not supported in this release") as refused:
-        work.plan(job(manifest="s3://recordings/list"))
-    assert "JOB_EVENT" in refused.value.hint
+@pytest.mark.parametrize("source", [{"input": "s3://recordings/a.wav"}, {"event": event("a.wav")}])
+@pytest.mark.parametrize(
+    ("globs", "name"), [({"include": ("*",)}, "JOB_INCLUDE"), ({"exclude": ("x",)}, "JOB_EXCLUDE")]
+)
+def test_globs_are_refused_where_there_is_no_prefix(source: dict[str, str], globs: dict[str, Any], name: str) -> None:
+    with pytest.raises(BadUsage, match=name):
+        work.plan(job(**source, **globs))
 
 
 @pytest.mark.parametrize(
     "uri",
-    ["s3://", "s3://x", "s3://recordings", "s3:///a.wav", "s3://UPPER CASE/a", "ftp://user:hunter2@host/a.wav",
+    ["s3://", "s3://x/", "s3://x", "s3://recordings", "s3:///a.wav", "file://elsewhere/in/", "s3://UPPER CASE/a", "ftp://user:hunter2@host/a.wav",
      "gs://bucket/a", "https://example.org", "https://[/a"],
 )  # fmt: skip
 def test_an_input_that_names_nothing_readable_is_refused(uri: str) -> None:
@@ -177,15 +195,15 @@ def test_an_output_that_cannot_be_written_to_is_refused_before_anything_runs(out
 # events
 
 
-def test_placeholders_are_left_out_and_named() -> None:
+def test_placeholders_of_an_event_are_left_out_and_counted() -> None:
     plan = work.plan(job(event=event("in/", "in/a.wav")))
-    assert [item.uri for item in plan.items] == ["s3://recordings/in/a.wav"]
-    assert plan.placeholders == ("s3://recordings/in/",)
+    assert (plan.total, plan.placeholders) == (1, 1)
+    assert [item.uri for item in plan] == ["s3://recordings/in/a.wav"]
 
 
 def test_items_are_numbered_in_the_events_order() -> None:
     plan = work.plan(job(event=event("b.wav", "in/", "a.wav")))
-    assert [(item.index, item.relative) for item in plan.items] == [(0, "b.wav"), (1, "a.wav")]
+    assert [(item.index, item.relative) for item in plan] == [(0, "b.wav"), (1, "a.wav")]
 
 
 # what is shown
@@ -201,7 +219,7 @@ def test_items_are_numbered_in_the_events_order() -> None:
     ],
 )
 def test_an_input_is_shown_without_its_secrets(uri: str, shown: str) -> None:
-    (item,) = work.plan(job(input=uri)).items
+    (item,) = work.plan(job(input=uri))
     assert item.shown == shown
 
 
@@ -219,12 +237,12 @@ def test_an_input_is_shown_without_its_secrets(uri: str, shown: str) -> None:
     ],
 )
 def test_the_models_copy_has_a_name_that_stays_in_its_folder(uri: str, name: str) -> None:
-    (item,) = work.plan(job(input=uri)).items
+    (item,) = work.plan(job(input=uri))
     assert item.file_name == name
 
 
 def test_a_name_too_long_for_a_file_keeps_its_extension_and_tells_apart() -> None:
-    first, second = work.plan(job(event=event("é" * 500 + "1.wav", "é" * 500 + "2.wav"))).items
+    first, second = work.plan(job(event=event("é" * 500 + "1.wav", "é" * 500 + "2.wav")))
     for item in (first, second):
         assert len(os.fsencode(item.file_name)) <= 255
         assert item.file_name.endswith(".wav")
@@ -255,7 +273,7 @@ def test_no_key_leads_out_of_the_output_folder(key: str, output: str, rooted: bo
     except BadUsage:
         return
     folder = Path(os.path.normpath(local_path(output)))
-    for item in plan.items:
+    for item in plan:
         result = local_path(item.result_uri())
         assert result == Path(os.path.normpath(result))
         assert result.is_relative_to(folder)
@@ -266,7 +284,7 @@ def test_no_key_leads_out_of_the_output_folder(key: str, output: str, rooted: bo
 @settings(max_examples=300, deadline=None)
 @given(KEYS)
 def test_any_base_name_fits_a_file_name(key: str) -> None:
-    for item in work.plan(job(event=event("x" + key), root="s3://recordings/")).items:
+    for item in work.plan(job(event=event("x" + key), root="s3://recordings/")):
         name = item.file_name
         assert "/" not in name
         assert "\0" not in name
@@ -278,7 +296,7 @@ def test_any_base_name_fits_a_file_name(key: str) -> None:
 @given(KEYS)
 def test_an_s3_result_keeps_its_key_as_it_is(key: str) -> None:
     plan = work.plan(job(event=event(key), root="s3://recordings/"))
-    assert [item.result_uri() for item in plan.items] == [] if key.endswith("/") else [f"{OUT}{key}.json"]
+    assert [item.result_uri() for item in plan] == [] if key.endswith("/") else [f"{OUT}{key}.json"]
 
 
 ADDRESSES = st.text(max_size=30) | st.sampled_from(["s3", "https", "file", "http", "ftp", ""]).flatmap(
@@ -295,12 +313,158 @@ def test_any_address_is_an_item_or_bad_usage(uri: str, root: str | None, output:
         plan = work.plan(job(input=uri, root=root, output=output))
     except BadUsage:
         return
-    (item,) = plan.items
+    if plan.total is None:
+        assert uri.endswith("/")
+        return
+    (item,) = plan
     assert item.file_name
     assert item.result_uri().startswith(output)
 
 
 def test_a_file_uri_for_results_is_encoded(tmp_path: Path) -> None:
     output = f"file://{quote(str(tmp_path))}/"
-    (item,) = work.plan(job(event=event("100%.wav"), output=output)).items
+    (item,) = work.plan(job(event=event("100%.wav"), output=output))
     assert local_path(item.result_uri()) == tmp_path / "100%.wav.json"
+
+
+@settings(max_examples=1000, deadline=None)
+@given(KEYS, KEYS, st.sampled_from(["/results/out/", "file:///results/"]))
+@example("a//b", "a/%2F/b", "/results/")
+@example("%252F/a", "/a", "/results/")
+def test_no_two_keys_share_a_local_result(one: str, other: str, output: str) -> None:
+    try:
+        places = [results(job(event=event(key), root="s3://recordings/", output=output)) for key in (one, other)]
+    except BadUsage:
+        return
+    assert (places[0] == places[1]) == (one == other or places == [[], []])
+
+
+# everything below a prefix
+
+
+def write(folder: Path, *names: str, body: bytes = b"RIFF") -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(body)
+
+
+def below(folder: Path, **more: Any) -> list[str]:
+    """The results of a job on everything below a folder, each by its path below JOB_OUTPUT."""
+    output = more.setdefault("output", "/o/")
+    return [result.removeprefix(output) for result in results(job(input=f"{folder}/", **more))]
+
+
+def test_a_prefix_is_everything_below_it_and_results_keep_its_paths(tmp_path: Path) -> None:
+    write(tmp_path, "a.wav", "deep/er/b.wav")
+    assert below(tmp_path) == ["a.wav.json", "deep/er/b.wav.json"]
+
+
+def test_an_input_root_above_the_prefix_wins(tmp_path: Path) -> None:
+    write(tmp_path, "in/a.wav")
+    assert below(tmp_path / "in", root=f"{tmp_path}/") == ["in/a.wav.json"]
+
+
+@pytest.mark.parametrize("root", ["in/deeper/", "elsewhere/"])
+def test_a_prefix_that_is_not_below_the_input_root_is_refused_before_it_is_listed(root: str, tmp_path: Path) -> None:
+    with pytest.raises(BadUsage, match="not below JOB_INPUT_ROOT"):
+        work.plan(job(input=f"{tmp_path}/in/", root=f"{tmp_path}/{root}"))
+
+
+def test_a_file_uri_names_a_prefix_too(tmp_path: Path) -> None:
+    write(tmp_path, "a b%.wav")
+    assert results(job(input=f"file://{quote(str(tmp_path))}/", output="/o/")) == ["/o/a b%.wav.json"]
+
+
+def test_an_item_knows_what_the_listing_said(tmp_path: Path) -> None:
+    write(tmp_path, "a.wav", body=b"12345")
+    (item,) = work.plan(job(input=f"{tmp_path}/"))
+    assert item.found is not None
+    assert (item.found.uri, item.found.size) == (item.uri, 5)
+
+
+def test_the_size_of_a_prefix_is_not_known_before_it_is_listed(tmp_path: Path) -> None:
+    assert work.plan(job(input=f"{tmp_path}/")).total is None
+
+
+@pytest.mark.parametrize("name", ["", "absent/"])
+def test_a_prefix_with_nothing_below_it_is_missing(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputMissing):
+        uris(job(input=f"{tmp_path}/{name}"))
+
+
+def test_a_prefix_all_of_which_is_filtered_out_is_no_work(tmp_path: Path) -> None:
+    write(tmp_path, "a.wav")
+    assert below(tmp_path, include=("*.mp3",)) == []
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "taken"),
+    [
+        (("*.wav",), (), ["a.wav", "day/b.wav", "day/old/c.wav"]),
+        (("day/*.wav",), (), ["day/b.wav", "day/old/c.wav"]),
+        (("**/*.wav",), (), ["a.wav", "day/b.wav", "day/old/c.wav"]),
+        (("b.*", "*.mp3"), (), ["day/b.wav", "day/d.mp3"]),
+        (("[ab].wav",), (), ["a.wav", "day/b.wav"]),
+        ((), ("*.wav",), ["day/d.mp3"]),
+        ((), ("*/old/*", "d.mp3"), ["a.wav", "day/b.wav"]),
+        (("*.wav",), ("a.*",), ["day/b.wav", "day/old/c.wav"]),
+        (("*.WAV",), (), []),
+    ],
+)
+def test_globs_choose_by_path_and_by_base_name(
+    include: tuple[str, ...], exclude: tuple[str, ...], taken: list[str], tmp_path: Path
+) -> None:
+    write(tmp_path, "a.wav", "day/b.wav", "day/d.mp3", "day/old/c.wav")
+    assert below(tmp_path, include=include, exclude=exclude) == [f"{name}.json" for name in taken]
+
+
+def test_what_jobs_have_written_below_the_prefix_is_no_input(tmp_path: Path) -> None:
+    write(tmp_path, "a.wav", "_status/1.json", "out/a.wav.json", "out/_status/2.json", "tables/1.jsonl",
+          "old/_status/3.json", "status.json", "status-7.json", "status.items.jsonl", ".b.wav.json.provenance",
+          ".0123.partial")  # fmt: skip
+    assert below(
+        tmp_path,
+        output=f"{tmp_path}/out/",
+        status=f"{tmp_path}/status.json",
+        results_table=f"{tmp_path}/tables/",
+    ) == ["a.wav.json"]
+
+
+def test_where_results_lie_beside_their_inputs_they_are_none(tmp_path: Path) -> None:
+    inputs = ["x", "x-2.wav", "y/a.wav", "y/alone.json", "z.json.wav"]
+    write(tmp_path, *inputs, "x-2.wav.json", "x.json", "x.json.json", "y/a.wav.json")
+    assert below(tmp_path, output=f"{tmp_path}/") == [f"{name}.json" for name in inputs]
+
+
+def test_results_of_another_kind_beside_their_inputs_are_none_either(tmp_path: Path) -> None:
+    write(tmp_path, "a.wav", "a.wav.zip", "b.wav")
+    args = {"accept": "application/zip"}
+    assert below(tmp_path, output=f"{tmp_path}/", predict_args=args) == ["a.wav.json", "b.wav.json"]
+
+
+def test_results_among_the_inputs_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, "in/in/a.wav")
+    with pytest.raises(BadUsage, match="would lie among the inputs"):
+        below(tmp_path / "in", output=f"{tmp_path}/")
+
+
+def test_a_table_of_results_among_the_inputs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadUsage, match="JOB_RESULTS_TABLE"):
+        work.plan(job(input=f"{tmp_path}/", results_table=f"{tmp_path}/"))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 40])
+def test_an_arrays_children_divide_a_prefix_whatever_comes_between(count: int, tmp_path: Path) -> None:
+    write(tmp_path, *(f"{number}.wav" for number in range(20)))
+    before = uris(job(input=f"{tmp_path}/"))
+    taken: list[str] = []
+    for index in range(count):
+        taken += uris(job(input=f"{tmp_path}/", slice=Slice(index=index, count=count)))
+        write(tmp_path, f"0-new-{index}.wav")
+    assert [uri for uri in sorted(taken) if "-new-" not in uri] == sorted(before)
+
+
+def test_a_child_left_without_an_item_has_no_work(tmp_path: Path) -> None:
+    write(tmp_path, "a.wav")
+    shares = [uris(job(input=f"{tmp_path}/", slice=Slice(index=index, count=2))) for index in range(2)]
+    assert sorted(map(len, shares)) == [0, 1]

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from supervisor.failures import ItemFailed
-from supervisor.model.answer import disguised_error, settle
+from supervisor.model.answer import settle
+from supervisor.model.worker import disguised_error
 
 BIG = "x" * 3_000_000  # parsed in a process of its own
 

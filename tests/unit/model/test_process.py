@@ -1,17 +1,17 @@
 """The guest's process: what it is given, how it may misbehave, and how it is ended."""
 
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from supervisor.model import process
 from supervisor.model.find import Installation
-from supervisor.model.process import Guest, GuestDied, GuestTimeout, described_exit, kill_orphans
+from supervisor.model.process import Guest, GuestDied, GuestDismissed, GuestTimeout, described_exit
 
 HEAD = """
 import json, os, sys, time
@@ -85,7 +85,7 @@ def test_a_guest_that_will_never_answer_is_given_up(start: Start, body: str, sta
 def test_the_last_words_of_a_dying_guest_count(start: Start) -> None:
     guest, _ = start("reply({'id': 1, 'ok': True})\nos._exit(9)\n")
     guest.send("describe")
-    guest._process.wait()
+    assert guest.family.ended_within(30)
     assert guest.receive() == {"id": 1, "ok": True}
 
 
@@ -103,7 +103,61 @@ def test_a_guest_that_takes_too_long_is_killed(start: Start) -> None:
     with pytest.raises(GuestTimeout):
         guest.receive(0.3)
     assert time.monotonic() - began < 5
-    assert guest._process.returncode == -9
+    assert guest.family.poll() == -9
+
+
+IGNORES_TERM = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); reply({'id': 1, 'ok': True})\n"
+
+
+def test_whoever_waits_for_a_guest_is_told_at_once_that_another_thread_ends_it(start: Start) -> None:
+    """While the guest, which ignores SIGTERM, still has all the grace that there is."""
+    guest, _ = start(IGNORES_TERM + "time.sleep(600)")
+    guest.ask("describe")
+    guest.send("predict")
+    with ThreadPoolExecutor() as threads:
+        waiting = threads.submit(guest.receive)
+        ending = threads.submit(guest.end, 600)
+        assert isinstance(waiting.exception(30), GuestDismissed)
+        assert not ending.done()
+        guest.family.kill()
+        ending.result(30)
+    assert guest.family.poll() == -9
+
+
+def test_after_its_grace_a_guest_is_killed(start: Start) -> None:
+    guest, _ = start(IGNORES_TERM + "time.sleep(600)")
+    guest.ask("describe")
+    guest.end(0.1)
+    assert guest.family.poll() == -9
+
+
+def test_a_guest_that_ends_in_its_grace_is_not_killed(start: Start) -> None:
+    guest, _ = start(
+        "import signal\nsignal.signal(signal.SIGTERM, lambda *_: os._exit(7))\n"
+        "reply({'id': 1, 'ok': True}); time.sleep(600)"
+    )
+    guest.ask("describe")
+    guest.end(60)
+    assert guest.family.poll() == 7
+
+
+def test_a_guest_that_does_not_read_holds_nobody_who_ends_it(start: Start) -> None:
+    guest, _ = start(IGNORES_TERM + "time.sleep(600)")
+    guest.ask("describe")
+    with ThreadPoolExecutor() as threads:
+        sending = threads.submit(guest.ask, "predict", text="x" * 1024 * 1024)
+        guest.end(0.1)
+        assert isinstance(sending.exception(30), GuestDismissed)
+
+
+def test_several_threads_may_end_a_guest(start: Start) -> None:
+    guest, _ = start(IGNORES_TERM + "time.sleep(600)")
+    guest.ask("describe")
+    with ThreadPoolExecutor() as threads:
+        for ended in [threads.submit(guest.end, 0.1) for _ in range(4)]:
+            ended.result(30)
+    with pytest.raises(GuestDismissed):
+        guest.ask("predict")
 
 
 def test_what_was_printed_before_a_reply_is_logged_before_it(start: Start) -> None:
@@ -154,19 +208,6 @@ def test_a_python_that_cannot_start_leaves_no_descriptor_open(tmp_path: Path) ->
     with pytest.raises(OSError, match="none"):
         Guest(broken, {}, tmp_path, lambda line: None)
     assert set(Path("/proc/self/fd").iterdir()) == before
-
-
-def test_children_of_our_own_are_no_orphans() -> None:
-    ours = subprocess.Popen(["sleep", "600"])
-    stray = subprocess.Popen(["sleep", "600"], start_new_session=True)
-    try:
-        kill_orphans()
-        assert ours.poll() is None
-        assert not Path(f"/proc/{stray.pid}").exists()
-    finally:
-        ours.kill()
-        ours.wait()
-        stray.wait()
 
 
 def environment(**variables: str) -> dict[str, str]:

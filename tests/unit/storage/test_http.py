@@ -248,3 +248,8 @@ def _refused(server: Server, kind: type[StorageError], told: str) -> None:
     with pytest.raises(kind, match=told) as refused:
         Http().stat(server.url)
     assert "hunter2" not in str(refused.value)
+
+
+def test_a_web_address_cannot_be_listed() -> None:
+    with pytest.raises(Invalid, match=r"https://example\.org/in/: a web address cannot be listed"):
+        Http().list("https://user:secret@example.org/in/")

@@ -268,3 +268,64 @@ def test_an_unknown_scheme_is_invalid_and_names_those_known(uri: str) -> None:
 @pytest.mark.parametrize("uri", ["/a/b", "a", "file:///a", "FILE:///a", "a:b", "./s3:/x"])
 def test_paths_are_local(uri: str) -> None:
     assert isinstance(of(uri), Local)
+
+
+def listed(local: Local, uri: str) -> list[str]:
+    return [found.uri.removeprefix(uri) for found in local.list(uri)]
+
+
+def test_a_folder_is_listed_in_the_order_of_s3s_keys(local: Local, tmp_path: Path) -> None:
+    for name in ("a/b", "a-b", "a.txt", "a0", "b", "a/c/d", "ü", "z"):
+        made(tmp_path / name)
+    assert listed(local, f"{tmp_path}/") == ["a-b", "a.txt", "a/b", "a/c/d", "a0", "b", "z", "ü"]
+
+
+def test_a_listed_file_is_as_stat_sees_it(local: Local, tmp_path: Path) -> None:
+    made(tmp_path / "in" / "a.wav")
+    (found,) = local.list(f"{tmp_path}/in/")
+    assert found == local.stat(f"{tmp_path}/in/a.wav")
+
+
+@pytest.mark.parametrize("name", ["100% #?.wav", "ü🎙.wav", "new\nline", "\udcff.wav"])
+def test_a_file_listed_below_a_file_uri_can_be_read(name: str, local: Local, tmp_path: Path) -> None:
+    made(tmp_path / "in" / name)
+    (found,) = local.list((tmp_path / "in").as_uri() + "/")
+    local.download(found, tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == b"content"
+
+
+def test_links_to_files_are_listed_and_links_to_folders_not_followed(local: Local, tmp_path: Path) -> None:
+    folder, file = tmp_path / "in", made(tmp_path / "elsewhere" / "a.wav")
+    folder.mkdir()
+    (folder / "file").symlink_to(file)
+    (folder / "folder").symlink_to(tmp_path)
+    (folder / "nothing").symlink_to(tmp_path / "nothing")
+    os.mkfifo(folder / "pipe")
+    assert listed(local, f"{folder}/") == ["file"]
+
+
+def test_what_upload_leaves_beside_results_is_not_listed(local: Local, tmp_path: Path) -> None:
+    upload(local, made(tmp_path / "source"), tmp_path / "out" / "a.json", **{"input-etag": "abc"})
+    upload(local, made(tmp_path / "source"), tmp_path / "out" / ("x" * 250), **{"input-etag": "abc"})
+    made(tmp_path / "out" / ".0123456789abcdef.partial")
+    made(tmp_path / "out" / "mine.provenance")
+    made(tmp_path / "out" / ".mine.partial")
+    assert listed(local, f"{tmp_path}/out/") == [".mine.partial", "a.json", "mine.provenance", "x" * 250]
+
+
+def test_a_folder_deeper_than_pythons_stack_is_listed(local: Local, tmp_path: Path) -> None:
+    folders = [Path(str(tmp_path) + "/d" * depth) for depth in range(1, sys.getrecursionlimit() + 200)]
+    for folder in folders:
+        folder.mkdir()
+    file = made(folders[-1] / "a.wav")
+    assert listed(local, f"{folders[0]}/") == [str(file.relative_to(folders[0]))]
+    file.unlink()
+    for folder in reversed(folders):  # no library removes so deep a tree
+        folder.rmdir()
+
+
+def test_a_missing_folder_cannot_be_listed(local: Local, tmp_path: Path) -> None:
+    with pytest.raises(Missing, match="no such file"):
+        next(local.list(f"{tmp_path}/nothing/"))
+    with pytest.raises(Missing, match="Not a directory"):
+        next(local.list(f"{made(tmp_path / 'file')}/"))

@@ -1,0 +1,32 @@
+"""A TensorFlow module, whose model takes long to load: 50 recordings in one job against a bare loop in one process."""
+
+import statistics
+from pathlib import Path
+
+from benchmarks.figures import Figure
+from benchmarks.jobs import Image, bench, cut
+from benchmarks.many_items import against_the_loop
+from scripts import environments
+from scripts.demo import DEEPAAS, RECORDING
+
+INA_SPEECH = Path(__file__).parent / "modules" / "ina_speech"
+
+
+def measure(pairs: int = 3) -> list[Figure]:
+    """pairs: how many counted runs each of the two gets, in turn."""
+    image = Image(
+        environment=environments.ensure(DEEPAAS, extra=(str(INA_SPEECH),)),
+        # Both say far more than they mean, on every prediction.
+        variables={"TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    with bench() as here:
+        found = against_the_loop(here, image, cut(RECORDING, here.folder / "recordings", 50, seconds=2), pairs)
+    return [
+        Figure(
+            name="50 recordings of 2 s, inaSpeechSegmenter 0.6.8 (TensorFlow): throughput of the bare in-process loop",
+            value=statistics.median(found.ratios),
+            unit="of it",
+            target="at least 0.95",
+            beside=found.told,
+        )
+    ]

@@ -1,0 +1,148 @@
+"""Says what of the runtime layer is known to be vulnerable, and whether a fix is there to take.
+
+    make audit
+    python -m scripts.audit --json
+    python -m scripts.audit --debian-tracker tracker.json --osv-url https://mirror.example.org/v1/query
+
+Wheels (images/runtime/requirements.txt) are asked about at OSV, by pip-audit; Debian's packages (the layer's in
+images/runtime/debian.lock: glibc, OpenSSL, CPython itself) at Debian's security tracker, one document of some 70 MB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from scripts.debian_versions import order
+from supervisor.failures import BadUsage, Failure, PassingTrouble
+
+RUNTIME = Path(__file__).resolve().parents[1] / "images" / "runtime"
+OSV = "https://api.osv.dev/v1/query"
+TRACKER = "https://security-tracker.debian.org/tracker/data/json"
+RELEASE = "bookworm"
+# The tracker knows sources; the lock names the binary packages made from them.
+SOURCES = {
+    "gcc-12-base": "gcc-12", "libbz2-1.0": "bzip2", "libc6": "glibc", "libexpat1": "expat", "libffi8": "libffi",
+    "libgcc-s1": "gcc-12", "liblzma5": "xz-utils", "libpython3.11-minimal": "python3.11",
+    "libpython3.11-stdlib": "python3.11", "libssl3": "openssl", "python3.11-minimal": "python3.11", "zlib1g": "zlib",
+}  # fmt: skip
+_UNREACHABLE = "the databases are on the internet: run this where they can be reached, or name mirrors (--help)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One known vulnerability. minor: worth no advisory, or not certain, in the eyes of Debian's security team."""
+
+    package: str
+    version: str
+    id: str
+    fixed: str | None
+    minor: bool
+    about: str
+
+    @property
+    def counts(self) -> bool:
+        return self.fixed is not None or not self.minor
+
+    def __str__(self) -> str:
+        advice = f"fixed in {self.fixed}" if self.fixed else "no fix yet" + (", thought minor" if self.minor else "")
+        return f"{self.package} {self.version}: {self.id}, {advice}: {' '.join(self.about.split())[:100]}"
+
+
+def python_findings(requirements: Path, osv: str) -> Iterator[Finding]:
+    """Raises PassingTrouble where OSV does not answer."""
+    command = [sys.executable, "-m", "pip_audit", "--requirement", str(requirements), "--disable-pip",
+               "--vulnerability-service", "osv", "--osv-url", osv, "--format", "json",
+               "--progress-spinner", "off"]  # fmt: skip
+    ended = subprocess.run(command, check=False, capture_output=True, text=True)
+    said = (ended.stderr.strip().splitlines() or [f"it ended with {ended.returncode}"])[-1]
+    if "No module named pip_audit" in said:
+        raise BadUsage("pip-audit is not installed", "pip install -e '.[dev]'")
+    # It exits with 1 where it found something and where it failed; only the first prints a report.
+    try:
+        dependencies = json.loads(ended.stdout)["dependencies"]
+    except ValueError:
+        raise PassingTrouble(f"OSV at {osv} could not be asked: {said}", _UNREACHABLE) from None
+    for package in dependencies:
+        for found in package.get("vulns", []):
+            yield Finding(package=package["name"], version=package["version"], id=found["id"], minor=False,
+                          fixed=next(iter(found["fix_versions"]), None), about=found["description"])  # fmt: skip
+
+
+def debian_findings(lock: Path, tracker: str) -> Iterator[Finding]:
+    """Raises PassingTrouble where the tracker cannot be read, BadUsage for a package of unknown source."""
+    known = _tracker(tracker)
+    versions = {}
+    for line in lock.read_text().splitlines():
+        name, version, _, use, _ = line.split(maxsplit=4) if not line.startswith("#") else ("", "", "", "comment", "")
+        if use == "layer" and name not in SOURCES:
+            raise BadUsage(f"{lock.name}: the source that {name} is made from is not known", f"add it to {__file__}")
+        if use == "layer":
+            versions[SOURCES[name]] = version
+    for source, version in sorted(versions.items()):
+        for cve, entry in sorted(known.get(source, {}).items()):
+            here = entry.get("releases", {}).get(RELEASE)
+            fixed = here.get("fixed_version") if here else None
+            if here is None or (fixed and order(fixed) <= order(version)):
+                continue
+            minor = "nodsa" in here or here.get("urgency") == "unimportant" or here.get("status") == "undetermined"
+            yield Finding(package=source, version=version, id=cve, fixed=fixed, minor=minor,
+                          about=entry.get("description", ""))  # fmt: skip
+
+
+def _tracker(place: str) -> dict[str, Any]:
+    try:
+        if place.startswith(("https://", "http://")):
+            answer = requests.get(place, timeout=60)
+            answer.raise_for_status()
+            known = answer.json()
+        else:
+            known = json.loads(Path(place).read_bytes())
+    except (OSError, ValueError) as error:  # requests' errors are OSErrors
+        raise PassingTrouble(f"Debian's security tracker at {place} cannot be read: {error}", _UNREACHABLE) from None
+    if not isinstance(known, dict) or "glibc" not in known:
+        raise PassingTrouble(f"what {place} holds is not Debian's security tracker", _UNREACHABLE)
+    return known
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.audit",
+        description=__doc__,
+        epilog="Exit codes: 0 nothing to do; 1 something to do; 64 bad usage; 75 a database cannot be reached.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--osv-url", default=OSV, metavar="URL", help=f"OSV's query address (default: {OSV})")
+    parser.add_argument("--debian-tracker", default=TRACKER, metavar="URL|FILE", help=f"default: {TRACKER}")
+    parser.add_argument("--ignore", action="append", default=[], metavar="ID", help="one that is accepted; repeatable")
+    parser.add_argument("--json", action="store_true", help="for machines")
+    options = parser.parse_args(argv)
+    try:
+        found = [*python_findings(RUNTIME / "requirements.txt", options.osv_url),
+                 *debian_findings(RUNTIME / "debian.lock", options.debian_tracker)]  # fmt: skip
+    except Failure as failure:
+        print(f"audit: {failure.message}; {failure.hint}", file=sys.stderr)
+        return failure.code
+    found = [each for each in found if each.id not in options.ignore]
+    urgent = [each for each in found if each.counts]
+    if options.json:
+        print(json.dumps([asdict(each) | {"counts": each.counts} for each in found], indent=2))
+        return 1 if urgent else 0
+    for each in sorted(found, key=lambda each: not each.counts):
+        print(each)
+    print(f"The runtime layer: {len(found)} known vulnerabilities, {len(urgent)} to look at.")
+    if any(each.fixed for each in found):
+        print("To take the fixes: images/runtime/lock, then make runtime, then make images (docs/operations.md).")
+    return 1 if urgent else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

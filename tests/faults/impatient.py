@@ -1,0 +1,28 @@
+"""The supervisor's command with the waits of its S3 clients cut short: python -m tests.faults.impatient STALL run …
+
+The number of tries stays as it is; the pauses between them, and how long a silent server is waited for (STALL, in
+seconds), are what a test has no time for.
+"""
+
+import sys
+
+import tenacity
+from botocore.retries import standard
+
+from supervisor import cli
+from supervisor.storage import s3, s3_obstore
+
+_PAUSE = 0.01  # seconds
+
+
+def main() -> None:
+    stall = float(sys.argv.pop(1))
+    for module in (s3, s3_obstore):
+        vars(module)["READ_SECONDS"] = stall
+    standard.ExponentialBackoff.delay_amount = lambda self, context: _PAUSE  # type: ignore[method-assign]
+    tenacity.wait_random_exponential = lambda **_: tenacity.wait_fixed(_PAUSE)  # type: ignore[assignment, misc]
+    cli.program()
+
+
+if __name__ == "__main__":
+    main()
