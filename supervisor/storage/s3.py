@@ -10,9 +10,11 @@ from urllib.parse import quote, urlsplit
 
 import boto3
 import botocore.exceptions as boto
+import tenacity
 from botocore.config import Config
 from botocore.credentials import ReadOnlyCredentials
 from botocore.httpsession import get_cert_path
+from botocore.parsers import ResponseParserError
 from s3transfer.exceptions import RetriesExceededError, S3DownloadFailedError
 from s3transfer.manager import TransferConfig, TransferManager
 from s3transfer.subscribers import BaseSubscriber
@@ -23,10 +25,15 @@ from supervisor.storage.uri import split_s3
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
 
 MIB = 1024 * 1024
 CONNECT_SECONDS = 10
 READ_SECONDS = 60  # without a byte
+RETRY_SECONDS = 180
+
+# What botocore lets through where it reads a body, an error's or a listing's: cut short, reset, stalled.
+_BROKEN_OFF = (boto.IncompleteReadError, ProtocolError, TimeoutError, ResponseParserError)
 
 # What is in memory at once: 4 requests, and 16 pieces of 256 KiB on their way to the disk. A 2 GiB download then
 # peaks at 72 MB; boto3's defaults (10 requests, 1,000 pieces) allow for 250 MiB more.
@@ -174,16 +181,26 @@ class S3:
     def list(self, uri: str) -> Iterator[Object]:
         # boto3 asks for EncodingType=url and decodes it: XML has no room for a key's control characters.
         bucket, prefix = _split(uri)
-        with _sorted_errors(uri):
-            pages = iter(self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix))
+        call: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix}
         while True:
             with _sorted_errors(uri):
-                page = next(pages, None)
-            if page is None:
-                return
+                page = self._page(call)
             for found in page.get("Contents", []):
                 etag = found.get("ETag", "").strip('"') or None
                 yield Object(uri=f"s3://{bucket}/{found['Key']}", size=found["Size"], etag=etag)
+            if not page.get("IsTruncated"):
+                return
+            call["ContinuationToken"] = page["NextContinuationToken"]
+
+    def _page(self, call: Mapping[str, Any]) -> "ListObjectsV2OutputTypeDef":
+        """One page of a listing. botocore tries again what S3 refuses, but not a body that breaks off."""
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(_BROKEN_OFF),
+            stop=tenacity.stop_after_attempt(self.attempts) | tenacity.stop_after_delay(RETRY_SECONDS),
+            wait=tenacity.wait_random_exponential(multiplier=0.5, max=15),
+            reraise=True,
+        )
+        return retrying(self._client.list_objects_v2, **call)
 
     def download(self, source: Object, target: Path) -> None:
         call = _call(source.uri, source.version)
@@ -298,10 +315,8 @@ def _sorted_errors(uri: str, local: Path | None = None) -> Iterator[None]:
     except (
         boto.ConnectionError,  # no connection at all; HTTPClientError is what comes after one
         boto.HTTPClientError,
-        boto.IncompleteReadError,
         boto.FlexibleChecksumError,
-        ProtocolError,  # botocore lets these through where it reads a body: an error's, a listing's
-        TimeoutError,
+        *_BROKEN_OFF,
     ) as error:
         raise Passing(f"{uri}: {error}") from error
     except (boto.BotoCoreError, ValueError) as error:

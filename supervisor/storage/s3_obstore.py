@@ -31,6 +31,7 @@ from supervisor.storage.s3 import (
     MIB,
     READ_SECONDS,
     REPLACED,
+    RETRY_SECONDS,
     S3,
     BucketMissing,
     Place,
@@ -52,7 +53,6 @@ _HELPERS = 4
 _PIECE = 256 * 1024
 # obstore has no timeout for a body on its way out but READ_SECONDS for all of it: 17 KB/s here, on each of 16 threads.
 _SMALL_UPLOAD = MIB
-_RETRY_SECONDS = 180
 # What obstore's Path refuses or rewrites. tests/integration/test_s3_obstore.py looks for more.
 _ODD_SEGMENTS = frozenset({"", ".", ".."})
 _IS_MD5 = re.compile(r"[0-9a-f]{32}")
@@ -79,7 +79,7 @@ class ObstoreS3:
         self._helpers = ThreadPoolExecutor(_HELPERS, thread_name_prefix="range")
         self._retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(lambda e: isinstance(e, Passing) and not isinstance(e, Changed)),
-            stop=tenacity.stop_after_attempt(self._boto.attempts) | tenacity.stop_after_delay(_RETRY_SECONDS),
+            stop=tenacity.stop_after_attempt(self._boto.attempts) | tenacity.stop_after_delay(RETRY_SECONDS),
             wait=tenacity.wait_random_exponential(multiplier=0.5, max=15),
             reraise=True,
         )

@@ -1,4 +1,4 @@
-"""A module that does what its input's text tells it to: many such inputs make a job in which something happens to each."""
+"""A module that does what its input's text tells it to: of many such inputs, something happens to each."""
 
 import os
 import signal
