@@ -67,7 +67,7 @@ def _memory(runs: dict[int, list[Ran]]) -> list[Figure]:
 
 def _disk(here: Bench, image: Image) -> Figure:
     """Inputs come faster than the model takes them: what lies on the disk is what the bound lets in."""
-    sizes = [random.Random(number).randrange(20, 90) * MIB for number in range(40)]  # noqa: S311 - no secret
+    sizes = [random.Random(number).randrange(20 * MIB, 90 * MIB) for number in range(40)]  # noqa: S311 - no secret
     for number, size in enumerate(sizes):
         here.put("large", [(f"{number:02}.bin", bytes(size))])
     with _sampled(here.folder / "tmp") as samples:

@@ -18,6 +18,10 @@ class Figure:
     beside: str = ""
     bar: str = ""
 
+    @property
+    def shown(self) -> str:
+        return f"{self.value:,.0f}" if self.value >= 1000 else f"{self.value:.3g}"
+
 
 def keep(group: str, figures: list[Figure]) -> None:
     """Writes one group's figures to results.json; the other groups stay."""
@@ -37,5 +41,5 @@ def table() -> str:
     rows = ["| figure | median | aim | beside |", "|---|--:|---|---|"]
     for figure in kept():
         aim = f"{figure.target} {figure.unit}".rstrip() if figure.target else ""
-        rows.append(f"| {figure.name} | {figure.value:.3g} {figure.unit} | {aim} | {figure.beside} |")
+        rows.append(f"| {figure.name} | {figure.shown} {figure.unit} | {aim} | {figure.beside} |")
     return "\n".join(rows)

@@ -35,9 +35,9 @@ Predicted = TypeVar("Predicted")
 class Bounds:
     """How much may be under way at once. items, size: fetched and not yet stored; size: bytes on the local disk."""
 
-    fetchers: int = 8
+    fetchers: int = 4
     predictors: int = 1
-    storers: int = 8
+    storers: int = 4
     items: int = 64
     size: int = 1024**3
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from supervisor import device, guard, spot, storage, work
@@ -31,7 +32,7 @@ from supervisor.failures import (
 from supervisor.job import JobSpec
 from supervisor.model import silent_fallback, usage
 from supervisor.model.description import Module
-from supervisor.model.releases import CLI
+from supervisor.model.releases import CLI, WORKER
 from supervisor.model.runner import Answer, Model
 from supervisor.pipeline import Bounds, Pipeline, Room
 from supervisor.provenance import Provenance
@@ -44,6 +45,8 @@ from supervisor.work import Item, Work
 
 # Left free on the disk beside an input: logs, the answer, and what modules write.
 _MARGIN = 64 * 1024 * 1024
+# The folder of the input in an item's folder: beside it lie answers, whose names may be the same.
+_INPUT = "in"
 # Seconds between SIGTERM and SIGKILL for models that are cut off.
 _TERM = 1.0
 
@@ -90,7 +93,8 @@ def refuse(spec: JobSpec, failure: Failure, reporter: Reporter) -> Record:
 
 @dataclass(kw_only=True)
 class Piece:
-    """One item between two stages. found: what storage said of its input; answer: once there is one."""
+    """One item between two stages. found: what storage said of its input; answer, log_tail: once there is an
+    answer."""
 
     item: Item
     found: Object
@@ -98,6 +102,7 @@ class Piece:
     local: Path
     seconds: MutableMapping[str, float] = field(default_factory=dict)
     answer: Answer | None = None
+    log_tail: tuple[str, ...] = ()
     retried: bool = False
 
     def outcome(self, state: str, **more: Any) -> Outcome:
@@ -123,6 +128,7 @@ class Job:
         self._models: list[Model] = []
         self._first: Module | None = None  # what the first model says of itself, once it was asked
         self._describing = threading.Lock()
+        self._folders = _Folders(folder)
         self._fitted: dict[int, Mapping[str, Any]] = {}  # by predictor: the job's arguments, under the module's names
         self._seats = _Seats(spec.workers)
         self._provenance = Provenance(spec, self._model_identity)
@@ -189,7 +195,6 @@ class Job:
 
     def fetch(self, item: Item, room: Room) -> Piece | Outcome:
         seconds: dict[str, float] = {}
-        folder = self._folder / str(item.index)
         found = item.found
         try:
             with _clocked(seconds, "download"):
@@ -201,14 +206,13 @@ class Job:
                                              voucher=voucher))  # fmt: skip
             room.admit(item.index, self._needed(found))
             with _clocked(seconds, "download"):
-                local = self._download(item, found, folder)
+                local = self._download(item, found)
         except ImageUnfit:
             raise
         except Failure as failure:
-            _remove(folder)
             size, etag = (found.size, found.etag) if found else (None, None)
             return Outcome(item=item, state=ITEM_FAILED, size=size, etag=etag, seconds=seconds, failure=failure)
-        return Piece(item=item, found=found, folder=folder, local=local, seconds=seconds)
+        return Piece(item=item, found=found, folder=local.parent.parent, local=local, seconds=seconds)
 
     def _look(self, item: Item) -> Object:
         try:
@@ -228,7 +232,7 @@ class Job:
             except storage.StorageError as error:
                 raise storage.on_output(error) from None
             finally:
-                _remove(folder)
+                shutil.rmtree(folder, ignore_errors=True)
         return outcome
 
     def _needed(self, found: Object) -> int:
@@ -236,7 +240,7 @@ class Job:
         by_cli = self._spec.runner == "cli" or (self._spec.runner == "auto" and self._record.total == 1)
         return (found.size or 0) * (2 if by_cli else 1)
 
-    def _download(self, item: Item, found: Object, folder: Path) -> Path:
+    def _download(self, item: Item, found: Object) -> Path:
         """Brings an input into a folder of its own, under its own name: modules read extensions, and delete."""
         needed = self._needed(found) + _MARGIN
         free = shutil.disk_usage(self._folder).free
@@ -245,14 +249,16 @@ class Job:
                 f"input {item.shown} has {found.size or 0:,} bytes and needs {needed:,} on the local disk, which has "
                 f"{free:,} free"
             )
-        target = folder / "in" / item.file_name
         try:
-            target.parent.mkdir(parents=True)
-            storage.of(item.uri).download(found, target)
-        except storage.StorageError as error:
-            raise storage.on_input(error) from None
+            folder = self._folders.take(item)
         except OSError as error:
             raise DiskTrouble(f"the local copy of {item.shown} cannot be written: {error.strerror}") from None
+        target = folder / _INPUT / item.file_name
+        try:
+            storage.of(item.uri).download(found, target)
+        except storage.StorageError as error:
+            self._folders.give_back(folder)
+            raise storage.on_input(error) from None
         return target
 
     # predict
@@ -264,10 +270,11 @@ class Job:
         try:
             with _clocked(piece.seconds, "predict"), self._heeding_fallbacks():
                 piece.answer = self._answer(predictor, model, piece)
+            piece.log_tail = model.tail()
         except (DeviceMissing, ImageUnfit):
             raise
         except Failure as failure:
-            _remove(piece.folder)
+            self._folders.give_back(piece.folder)
             return piece.outcome(ITEM_FAILED, failure=failure, log_tail=model.tail())
         return piece
 
@@ -302,7 +309,9 @@ class Job:
         """The model's answer. Where its process died of the item, the item is tried once more, alone."""
         item = piece.item
         own = self._fitted[predictor] if item.arguments is None else model.fit(item.arguments, self._spec.input_field)
-        choice = model.choose(own, self._record.total, [item.file_name])
+        choice = self._record.choice
+        if choice is None or choice.runner != WORKER:  # a command line carries some names and arguments only
+            choice = model.choose(own, self._record.total, [item.file_name])
         try:
             with self._seats.one():
                 return model.predict(choice, own, piece.local, piece.folder)
@@ -313,8 +322,8 @@ class Job:
                 raise
             self._telling.warning(f"{item.shown}: {failure.message}; it is tried once more, alone")
         piece.retried = True
-        _remove(piece.folder)
-        self._download(item, piece.found, piece.folder)
+        self._folders.give_back(piece.folder)
+        self._download(item, piece.found)
         with self._seats.all():
             return model.predict(choice, own, piece.local, piece.folder)
 
@@ -356,9 +365,9 @@ class Job:
     # store
 
     def store(self, piece: Piece) -> Outcome:
-        answer = piece.answer
-        assert answer is not None  # noqa: S101 - there was a prediction
+        assert piece.answer is not None  # noqa: S101 - there was a prediction
         try:
+            answer = piece.answer.settled()
             with _clocked(piece.seconds, "upload"):
                 result, etag = self._upload(piece, answer)
             voucher = self._provenance.voucher(piece.item, piece.found, result, etag)
@@ -366,9 +375,9 @@ class Job:
             if self._telling.wants_answers and answer.suffix == ".json":
                 self._telling.answer(outcome, answer.path)
         except Failure as failure:
-            return piece.outcome(ITEM_FAILED, failure=failure)
+            return piece.outcome(ITEM_FAILED, failure=failure, log_tail=piece.log_tail)
         finally:
-            _remove(piece.folder)
+            self._folders.give_back(piece.folder)
         return outcome
 
     def _upload(self, piece: Piece, answer: Answer) -> tuple[str, str | None]:
@@ -415,8 +424,36 @@ def _clocked(seconds: MutableMapping[str, float], stage: str) -> Iterator[None]:
         seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - began
 
 
-def _remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
+class _Folders:
+    """Folders of items, one at a time. Each has a name of its own, for modules remember paths, but may be an emptied
+    one under a new name: ext4 makes a folder in the time of a small download."""
+
+    def __init__(self, parent: Path) -> None:
+        self._parent = parent
+        self._emptied: SimpleQueue[Path] = SimpleQueue()
+
+    def take(self, item: Item) -> Path:
+        """An empty folder, in it an empty one for the input. Raises OSError."""
+        folder = self._parent / str(item.index)
+        try:
+            self._emptied.get_nowait().rename(folder)
+        except Empty:
+            (folder / _INPUT).mkdir(parents=True)
+        return folder
+
+    def give_back(self, folder: Path) -> None:
+        """Removes what is in it. Folders that a module has made are left to rmtree: they may be swapped for links under
+        our hands."""
+        try:
+            for each in (folder / _INPUT, folder):
+                with os.scandir(each) as entries:
+                    for entry in entries:
+                        if entry.name != _INPUT or each is not folder:
+                            Path(entry).unlink()
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            self._emptied.put(folder)
 
 
 @contextmanager
@@ -431,4 +468,4 @@ def _job_folder() -> Iterator[Path]:
     try:
         yield folder
     finally:
-        _remove(folder)
+        shutil.rmtree(folder, ignore_errors=True)

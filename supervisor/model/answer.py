@@ -26,6 +26,7 @@ _IN_PROCESS = 2 * 1024 * 1024
 # by the worker, where it is an object anyway, or not at all, and refused.
 LARGEST = LARGE
 _FAULT, _DISK = 3, 4
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 def settle(written: Path, result: Path, form: str = "json") -> None:
@@ -87,10 +88,10 @@ def _settle(written: Path, result: Path, form: str) -> None:
         raise ItemFailed(fault, "the module reports this itself: see its log, and whether the input is what it takes")
     with result.open("w", encoding="utf-8", errors="backslashreplace", newline="") as target:
         try:
-            target.write(json.dumps(answer, ensure_ascii=False, allow_nan=False))
+            target.write(_encode(answer))
         except ValueError:  # NaN or an infinity: rare, so looked for only now
             target.seek(0)
-            target.write(json.dumps(finite(answer), ensure_ascii=False, allow_nan=False))
+            target.write(_encode(finite(answer)))
             target.truncate()
 
 

@@ -11,6 +11,7 @@ from supervisor.model.description import Field, Module
 from supervisor.model.find import Installation
 
 CLI = "deepaas-cli"
+WORKER = "worker"
 PREDICT = "deepaas-predict"
 
 # deepaas-cli puts a module's arguments in one namespace with its own options and oslo.log's: these abort it, on 2.6.0

@@ -51,12 +51,17 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """A result on the local disk. runner: what it was made by in the end."""
+    """A result on the local disk. runner: what it was made by in the end; raw: just as the worker wrote it."""
 
     path: Path
     suffix: str
     media_type: str
     runner: str
+    raw: bool = False
+
+    def settled(self) -> "Answer":
+        """Strict JSON that is no error in disguise, else ItemFailed. Not done in predict, so that the model goes on."""
+        return _settled(self.path, "json", self.runner) if self.raw else self
 
 
 class Model:
@@ -228,7 +233,7 @@ class Model:
         if written.stat().st_size > answer.LARGEST:
             # Strict by the way in which the worker writes, which has also looked for errors in disguise.
             return Answer(path=written, suffix=".json", media_type="application/json", runner="worker")
-        return self._settled(written, folder, "json", "worker")
+        return Answer(path=written, suffix=".json", media_type="application/json", runner="worker", raw=True)
 
     def _by_cli(self, arguments: Mapping[str, Any], source: Path, folder: Path) -> Answer:
         written = folder / "answer.json"
@@ -236,7 +241,7 @@ class Model:
         with self._lent(folder, source):
             self._program(releases.CLI, argv, None, written)
         _require_file(written, releases.CLI)
-        return self._settled(written, folder, "json", releases.CLI)
+        return _settled(written, "json", releases.CLI)
 
     def _by_predict(self, source: Path, folder: Path) -> Answer:
         written = folder / f"out_{source.stem}.json"
@@ -244,7 +249,7 @@ class Model:
             # It writes into its working folder first, which need not be writable elsewhere.
             self._program(releases.PREDICT, releases.predict_arguments(str(source), str(folder)), folder, written)
         _require_file(written, releases.PREDICT)
-        return self._settled(written, folder, "repr", releases.PREDICT)
+        return _settled(written, "repr", releases.PREDICT)
 
     def _program(self, name: str, argv: list[str], folder: Path | None, written: Path) -> None:
         """Success is the expected output, whatever the exit status says: 1.3.0 to 2.5.1 exit 1 on success, 2.5.2
@@ -282,12 +287,6 @@ class Model:
         if not self._warm:
             self._ask("warm")
             self._warm = True
-
-    @staticmethod
-    def _settled(written: Path, folder: Path, form: str, runner: str) -> Answer:
-        result = folder / "result.json"
-        answer.settle(written, result, form)
-        return Answer(path=result, suffix=".json", media_type="application/json", runner=runner)
 
     # the guest
 
@@ -352,6 +351,11 @@ def _require_file(written: Path, writer: str) -> None:
         raise ItemFailed(f"{writer} removed its own answer") from None
     if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
         raise ItemFailed(f"{writer} left something else than a file in the place of its answer")
+
+
+def _settled(written: Path, form: str, runner: str) -> Answer:
+    answer.settle(written, written, form)  # in place: a second file for each item costs as much as uploading it
+    return Answer(path=written, suffix=".json", media_type="application/json", runner=runner)
 
 
 def _death(death: GuestDied, during: str) -> Failure:

@@ -277,7 +277,7 @@ def _last(lines: Iterable[str], most: int) -> list[str]:
 
 
 def _timestamp(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return moment.isoformat(timespec="milliseconds")[: -len("+00:00")] + "Z"
 
 
 def without_none(members: Mapping[str, Any]) -> dict[str, Any]:

@@ -125,5 +125,9 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
+# json.dumps would make one for each line.
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
 def _line(row: dict[str, object]) -> bytes:
-    return json.dumps(row, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
+    return _encode(row).encode(errors="backslashreplace") + b"\n"

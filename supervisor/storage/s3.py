@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from botocore.config import Config
 from botocore.credentials import ReadOnlyCredentials
 from botocore.httpsession import get_cert_path
 from botocore.parsers import ResponseParserError
+from botocore.utils import parse_timestamp
 from s3transfer.exceptions import RetriesExceededError, S3DownloadFailedError
 from s3transfer.manager import TransferConfig, TransferManager
 from s3transfer.subscribers import BaseSubscriber
@@ -104,6 +106,8 @@ class S3:
     def __init__(self) -> None:
         with _sorted_errors("S3"):
             self._session = boto3.Session()
+            parsers = self._session._session.get_component("response_parser_factory")
+            parsers.set_parser_defaults(timestamp_parser=_timestamp)
             self._client: S3Client = self._session.client("s3", config=_config(self._session))
             self._credentials = self._session.get_credentials()
         self._client.meta.events.register(f"before-call.s3.{_NEVER_SENT}", _address)  # type: ignore[arg-type]
@@ -291,6 +295,15 @@ def _split(uri: str) -> tuple[str, str]:
 def header(value: str) -> str:
     """Metadata travels as HTTP headers: ASCII alone."""
     return value if value.isascii() and value.isprintable() else quote(value)
+
+
+def _timestamp(value: Any) -> datetime:
+    """botocore's own takes 80 us, which a listing of a million objects pays a million times."""
+    try:
+        return datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        parsed: datetime = parse_timestamp(value)
+        return parsed
 
 
 def _status(error: boto.ClientError) -> int:

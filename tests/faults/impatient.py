@@ -19,6 +19,7 @@ def main() -> None:
     stall = float(sys.argv.pop(1))
     for module in (s3, s3_obstore):
         vars(module)["READ_SECONDS"] = stall
+    vars(s3_obstore)["_PAUSE"] = _PAUSE
     standard.ExponentialBackoff.delay_amount = lambda self, context: _PAUSE  # type: ignore[method-assign]
     tenacity.wait_random_exponential = lambda **_: tenacity.wait_fixed(_PAUSE)  # type: ignore[assignment, misc]
     cli.program()

@@ -299,7 +299,7 @@ def predicted(model: Model, folder: Path, number: int = 0) -> Any:
     source = folder / f"item-{number}" / "in" / "a.wav"
     source.parent.mkdir(parents=True)
     source.write_bytes(b"RIFF")
-    return json.loads(model.predict(WORKER, {}, source, source.parent.parent).path.read_text())
+    return json.loads(model.predict(WORKER, {}, source, source.parent.parent).settled().path.read_text())
 
 
 def test_a_model_that_died_between_two_items_is_started_again(model: Callable[..., Model], tmp_path: Path) -> None:
