@@ -3,6 +3,7 @@
 A failure of one item does not stop the others. A failure of the job (its arguments, its image, its device) does.
 """
 
+import gc
 import os
 import shutil
 import signal
@@ -164,6 +165,7 @@ class Job:
         if plan.total is not None and plan.total < bounds.fetchers:
             bounds = Bounds(fetchers=plan.total, storers=plan.total, predictors=bounds.predictors, size=bounds.size)
         pipeline = Pipeline(self, self._telling.item, bounds)
+        gc.freeze()  # what is imported by now stays: else each full collection looks through all of boto3
         try:
             with guard.stops_told_to(pipeline.stop):
                 pipeline.run(self._listed(plan))
@@ -206,7 +208,7 @@ class Job:
                                              voucher=voucher))  # fmt: skip
             room.admit(item.index, self._needed(found))
             with _clocked(seconds, "download"):
-                local = self._download(item, found)
+                local = self._download(item, found, self._folders.take(item))
         except ImageUnfit:
             raise
         except Failure as failure:
@@ -231,6 +233,8 @@ class Job:
                 self._telling.answer(outcome, folder / "result.json")
             except storage.StorageError as error:
                 raise storage.on_output(error) from None
+            except OSError as error:
+                raise DiskTrouble(f"no local copy of {outcome.result} can be made: {error.strerror}") from None
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
         return outcome
@@ -240,7 +244,7 @@ class Job:
         by_cli = self._spec.runner == "cli" or (self._spec.runner == "auto" and self._record.total == 1)
         return (found.size or 0) * (2 if by_cli else 1)
 
-    def _download(self, item: Item, found: Object) -> Path:
+    def _download(self, item: Item, found: Object, folder: Path) -> Path:
         """Brings an input into a folder of its own, under its own name: modules read extensions, and delete."""
         needed = self._needed(found) + _MARGIN
         free = shutil.disk_usage(self._folder).free
@@ -249,10 +253,6 @@ class Job:
                 f"input {item.shown} has {found.size or 0:,} bytes and needs {needed:,} on the local disk, which has "
                 f"{free:,} free"
             )
-        try:
-            folder = self._folders.take(item)
-        except OSError as error:
-            raise DiskTrouble(f"the local copy of {item.shown} cannot be written: {error.strerror}") from None
         target = folder / _INPUT / item.file_name
         try:
             storage.of(item.uri).download(found, target)
@@ -322,8 +322,7 @@ class Job:
                 raise
             self._telling.warning(f"{item.shown}: {failure.message}; it is tried once more, alone")
         piece.retried = True
-        self._folders.give_back(piece.folder)
-        self._download(item, piece.found)
+        self._download(item, piece.found, self._folders.make_anew(piece.folder))
         with self._seats.all():
             return model.predict(choice, own, piece.local, piece.folder)
 
@@ -425,21 +424,35 @@ def _clocked(seconds: MutableMapping[str, float], stage: str) -> Iterator[None]:
 
 
 class _Folders:
-    """Folders of items, one at a time. Each has a name of its own, for modules remember paths, but may be an emptied
-    one under a new name: ext4 makes a folder in the time of a small download."""
+    """Folders of items. Each has a name of its own, for modules remember paths, but may be an emptied one under a new
+    name: ext4 makes a folder in the time of a small download. What cannot be made is DiskTrouble."""
 
     def __init__(self, parent: Path) -> None:
         self._parent = parent
         self._emptied: SimpleQueue[Path] = SimpleQueue()
 
     def take(self, item: Item) -> Path:
-        """An empty folder, in it an empty one for the input. Raises OSError."""
+        """An empty folder, in it an empty one for the input."""
         folder = self._parent / str(item.index)
         try:
             self._emptied.get_nowait().rename(folder)
         except Empty:
-            (folder / _INPUT).mkdir(parents=True)
+            self._make(folder)
+        except OSError as error:
+            raise DiskTrouble(f"no folder can be made for {item.shown}: {error.strerror}") from None
         return folder
+
+    def make_anew(self, folder: Path) -> Path:
+        """The same folder, empty again."""
+        shutil.rmtree(folder, ignore_errors=True)
+        self._make(folder)
+        return folder
+
+    def _make(self, folder: Path) -> None:
+        try:
+            (folder / _INPUT).mkdir(parents=True)
+        except OSError as error:
+            raise DiskTrouble(f"no folder can be made for an item: {error.strerror}") from None
 
     def give_back(self, folder: Path) -> None:
         """Removes what is in it. Folders that a module has made are left to rmtree: they may be swapped for links under
@@ -449,7 +462,7 @@ class _Folders:
                 with os.scandir(each) as entries:
                     for entry in entries:
                         if entry.name != _INPUT or each is not folder:
-                            Path(entry).unlink()
+                            os.unlink(entry)  # noqa: PTH108 - a Path for each costs as much as the unlinking
         except OSError:
             shutil.rmtree(folder, ignore_errors=True)
         else:

@@ -170,10 +170,10 @@ class Guest:
     def _reply_in(self, buffer: bytearray) -> dict[str, Any] | None:
         """Takes whole lines off the buffer; what is not the reply to the last request is not ours."""
         while (end := buffer.find(b"\n")) >= 0:
-            line = bytes(buffer[:end])
+            line = buffer[:end]
             del buffer[: end + 1]
             with contextlib.suppress(ValueError, RecursionError):
-                reply = json.loads(line)
+                reply = json.loads(line.decode())  # of bytes it would look for UTF-16 first
                 if isinstance(reply, dict) and reply.get("id") == self._asked and "ok" in reply:
                     return reply
         return None
