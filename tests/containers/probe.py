@@ -12,10 +12,20 @@ from pathlib import Path
 
 from supervisor.job import guest_environment
 
-LIBRARIES = ("boto3", "bz2", "ctypes", "lzma", "multiprocessing.shared_memory", "requests", "tenacity", "zlib")
+LIBRARIES = (
+    "boto3",
+    "bz2",
+    "ctypes",
+    "lzma",
+    "multiprocessing.shared_memory",
+    "obstore",
+    "requests",
+    "tenacity",
+    "zlib",
+)
 
 
-def main() -> int:
+def program() -> None:
     for name in LIBRARIES:
         import_module(name)
     seen = {
@@ -26,7 +36,6 @@ def main() -> int:
         "model's environment": guest_environment(os.environ),
     }
     print(json.dumps(seen))
-    return 0
 
 
 def _mappings() -> list[str]:

@@ -42,7 +42,11 @@ def test_a_kill_by_somebody_is_not_taken_for_a_lack_of_memory(jobs: Jobs, derive
     container.wait_for("model")
     for _ in range(2):  # the item is tried once more
         container.shell(
-            "until pid=$(pgrep -f worker.py); do sleep 0.1; done; sleep 3; kill -9 $pid; "
+            # The bases have no pgrep; the brackets keep the shell itself out.
+            "worker() { for each in /proc/[0-9]*; do"
+            " if tr '\\0' ' ' <$each/cmdline | grep -q '[w]orker[.]py'; then echo ${each#/proc/}; return; fi; "
+            "done 2>/dev/null; return 1; }; "
+            "until pid=$(worker); do sleep 0.1; done; sleep 3; kill -9 $pid; "
             "while [ -d /proc/$pid ]; do sleep 0.1; done"
         )
     finished = container.wait()

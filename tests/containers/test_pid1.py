@@ -32,18 +32,23 @@ def test_a_job_told_to_stop_in_its_first_moment_stops(jobs: Jobs, derived: Deriv
     assert running.wait().code == 143
 
 
-@pytest.mark.parametrize("module", ["slow", "ignores_term"])
-def test_docker_stop_ends_the_job_in_time_with_143(module: str, jobs: Jobs, derived: Derived) -> None:
-    running = jobs.start(derived("python311"), module=module)
+@pytest.mark.parametrize(
+    ("module", "grace", "patience"), [("slow", "3", 10), ("ignores_term", "3", 10), ("ignores_term", "25", 30)]
+)
+def test_docker_stop_ends_the_job_in_time_with_143(
+    module: str, grace: str, patience: int, jobs: Jobs, derived: Derived
+) -> None:
+    variables = {"JOB_GRACE": grace, "JOB_PREDICT_ARGS": '{"seconds": 600}'}
+    running = jobs.start(derived("python311"), module=module, environment=variables)
     running.wait_for("model")
 
     began = time.monotonic()
-    running.container.stop(timeout=10)
+    running.container.stop(timeout=patience)
     seconds = time.monotonic() - began
 
     finished = running.wait()
     assert finished.code == 143  # 137 had Docker lost its patience
-    assert seconds < 10
+    assert seconds < patience
     assert "stopped by SIGTERM (exit 143, stopped)" in finished.stderr
     status = jobs.status
     assert (status["state"], status["exit_code"], status["error"]["category"]) == ("INTERRUPTED", 143, "stopped")
