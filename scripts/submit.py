@@ -257,7 +257,7 @@ def _parser() -> argparse.ArgumentParser:
         " Example: `make submit-one MODEL=voice-activity INPUT=s3://bucket/a.wav OUTPUT=s3://bucket/results/ WAIT=1`.",
     )
     parser.add_argument("model", help="the module, by its own name or its image repository")
-    parser.add_argument("input", help="what to predict on: s3://bucket/key or https://…")
+    parser.add_argument("input", help="what to predict on: s3://bucket/key, s3://bucket/prefix/ or https://…")
     parser.add_argument("output", help="where the result goes: s3://bucket/prefix/")
     parser.add_argument("--queue", help="job queue; may be left out where there is only one")
     parser.add_argument("--variant", default="cpu", metavar="cpu|gpu", help="default: %(default)s")

@@ -44,8 +44,9 @@ from supervisor.status.telling import Telling
 from supervisor.storage import Object
 from supervisor.work import Item, Work
 
-# Left free on the disk beside an input: logs, the answer, and what modules write.
+# Left free on the disk for logs and what modules write, and with each input for its answer.
 _MARGIN = 64 * 1024 * 1024
+_ANSWER = 64 * 1024
 # The folder of the input in an item's folder: beside it lie answers, whose names may be the same.
 _INPUT = "in"
 # Seconds between SIGTERM and SIGKILL for models that are cut off.
@@ -170,7 +171,10 @@ class Job:
             with guard.stops_told_to(pipeline.stop):
                 pipeline.run(self._listed(plan))
         except BaseException as why:
-            grace = self._spec.grace if isinstance(why, Stopped) else 0.0
+            grace = 0.0
+            if isinstance(why, Stopped):
+                grace = self._spec.grace
+                self._telling.warning(f"{why.message}: nothing new begins, and what runs has {grace:g} s to end")
             with guard.undisturbed():
                 pipeline.wind_down(grace)
             raise
@@ -240,9 +244,9 @@ class Job:
         return outcome
 
     def _needed(self, found: Object) -> int:
-        """Bytes on the local disk: deepaas-cli makes a copy of its own."""
+        """Bytes on the local disk, with the answer. deepaas-cli makes a copy of its own."""
         by_cli = self._spec.runner == "cli" or (self._spec.runner == "auto" and self._record.total == 1)
-        return (found.size or 0) * (2 if by_cli else 1)
+        return (found.size or 0) * (2 if by_cli else 1) + _ANSWER
 
     def _download(self, item: Item, found: Object, folder: Path) -> Path:
         """Brings an input into a folder of its own, under its own name: modules read extensions, and delete."""
