@@ -21,7 +21,7 @@ from typing import Any
 
 import requests
 
-from scripts.debian_versions import order
+from scripts.debian_versions import Version
 from supervisor.failures import BadUsage, Failure, PassingTrouble
 
 RUNTIME = Path(__file__).resolve().parents[1] / "images" / "runtime"
@@ -91,7 +91,7 @@ def debian_findings(lock: Path, tracker: str) -> Iterator[Finding]:
         for cve, entry in sorted(known.get(source, {}).items()):
             here = entry.get("releases", {}).get(RELEASE)
             fixed = here.get("fixed_version") if here else None
-            if here is None or (fixed and order(fixed) <= order(version)):
+            if here is None or (fixed and Version(fixed) <= Version(version)):
                 continue
             minor = "nodsa" in here or here.get("urgency") == "unimportant" or here.get("status") == "undetermined"
             yield Finding(package=source, version=version, id=cve, fixed=fixed, minor=minor,

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scripts.audit import RUNTIME, SOURCES, debian_findings, main, python_findings
-from scripts.debian_versions import order
+from scripts.debian_versions import Version
 from supervisor.failures import BadUsage, PassingTrouble
 
 NOWHERE = "http://127.0.0.1:9/"  # the discard port: nobody listens
@@ -262,7 +262,7 @@ def test_no_network_is_75_in_one_line(databases: Databases, capsys: pytest.Captu
     ],
 )
 def test_the_newer_version_sorts_after_the_older(older: str, newer: str) -> None:
-    assert order(older) < order(newer)
+    assert Version(older) < Version(newer)
 
 
 @pytest.mark.skipif(not shutil.which("dpkg"), reason="needs dpkg, to compare with")
@@ -272,4 +272,4 @@ def test_versions_sort_as_dpkg_sorts_them(one: str, other: str) -> None:
     def dpkg(relation: str) -> bool:
         return subprocess.run(["dpkg", "--compare-versions", one, relation, other], check=False).returncode == 0
 
-    assert (order(one) < order(other), order(one) == order(other)) == (dpkg("lt"), dpkg("eq"))
+    assert (Version(one) < Version(other), Version(one) == Version(other)) == (dpkg("lt"), dpkg("eq"))
