@@ -22,12 +22,10 @@ class Version:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Version) and self._compared(other) == 0
 
-    def __lt__(self, other: "Version") -> bool:
+    def __lt__(self, other: Version) -> bool:
         return self._compared(other) < 0
 
-    __hash__ = None  # type: ignore[assignment] - 1.0 and 1.00 are equal: versions are for sorting
-
-    def _compared(self, other: "Version") -> int:
+    def _compared(self, other: Version) -> int:
         if self._epoch != other._epoch:
             return self._epoch - other._epoch
         for mine, theirs in zip(self._texts, other._texts, strict=True):
