@@ -25,6 +25,9 @@ class Version:
     def __lt__(self, other: Version) -> bool:
         return self._compared(other) < 0
 
+    def __hash__(self) -> int:
+        return hash(self._epoch)  # what else equal versions share is not worth finding: 1.0 and 1.00 are equal
+
     def _compared(self, other: Version) -> int:
         if self._epoch != other._epoch:
             return self._epoch - other._epoch
