@@ -40,7 +40,8 @@ class Usage:
     gpu_utilisation: float | None = None
 
     def as_dict(self) -> dict[str, int | float | None]:
-        return asdict(self)
+        figures = asdict(self)
+        return {name: round(value, 3) if isinstance(value, float) else value for name, value in figures.items()}
 
 
 NOTHING = Usage()
