@@ -34,6 +34,7 @@ class Naming:
     def __init__(self, spec: JobSpec) -> None:
         self._output = spec.output or ""
         self._root = spec.input_root
+        self._top = f"{self._root.removesuffix('/')}/" if self._root and scheme(self._root) == "s3" else None
         _refuse_unwritable("JOB_OUTPUT", self._output)
         if spec.results_table:
             _refuse_unwritable("JOB_RESULTS_TABLE", spec.results_table)
@@ -75,9 +76,12 @@ class Naming:
 
     def _names(self, uri: str) -> tuple[str, str]:
         """(base name, path below JOB_INPUT_ROOT or base name) of an input."""
-        if self._root is None and uri.startswith(self._bucket) and uri[-1] != "/":
+        if uri.startswith(self._bucket) and uri[-1] != "/":
             name = uri[uri.rfind("/") + 1 :]
-            return name, name
+            if self._root is None:
+                return name, name
+            if self._top and uri.startswith(self._top):
+                return name, uri[len(self._top) :]
         kind = scheme(uri)
         if kind not in _READABLE:
             raise BadUsage(f"input {shown(uri)}: {kind}:// cannot be read", "use s3://, https://, file:// or a path")
