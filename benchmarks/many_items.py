@@ -73,8 +73,8 @@ def _voice_activity(here: Bench, image: Image, pairs: int) -> list[Figure]:
     both = against_the_loop(here, image, files, pairs, workers=2)
     return [
         Figure(
-            name="500 recordings of 1 s, voice-activity, S3 to results, JOB_WORKERS=2: throughput of the bare loop in one "
-            "process, which leaves a fifth of both cores idle",
+            name="500 recordings of 1 s, voice-activity, S3 to results, JOB_WORKERS=2: throughput of the bare loop in "
+            "one process, which leaves a fifth of both cores idle",
             value=statistics.median(both.ratios),
             unit="of it",
             target="at least 0.9",
