@@ -175,6 +175,7 @@ class _Keeper:
         self._webhook = webhook
         self._warn = warn
         self._told_webhook = time.monotonic()
+        self._untold = False
         self._failing = False
         # Of queues alone: the main thread waits here, and a signal handler that raises in an Event leaves it locked.
         self._orders: SimpleQueue[_Order] = SimpleQueue()
@@ -210,26 +211,36 @@ class _Keeper:
             try:
                 order = self._orders.get(timeout=_DOCUMENT)
             except Empty:
-                if self.changed:
-                    self._refresh()
+                self._refresh()
                 continue
             order.ended.put(self._written(order.document))
             if order.last:
                 return
 
     def _refresh(self) -> None:
-        self.changed = False
-        document = self._record.document()
-        if document["state"] != RUNNING:  # the last version comes when the lists are there
+        """Brings both up to date with what has changed; the last version waits for the lists."""
+        changed = self.changed
+        if changed:  # before the document is made: what changes from here on is in the next one
+            self.changed = False
+            self._untold = self._webhook is not None
+        if not (changed or self._untold):
             return
+        document = self._record.document()
+        if document["state"] != RUNNING:
+            return
+        if changed:
+            self._rewrite(document)
+        # An event that an earlier one stood in the way of is due again, also where nothing more changes.
+        due = self._untold and time.monotonic() - self._told_webhook >= _EVENT
+        if self._webhook and due and self._webhook.tell(document):
+            self._told_webhook, self._untold = time.monotonic(), False
+
+    def _rewrite(self, document: dict[str, Any]) -> None:
         problem = self._written(document)
         if problem and not self._failing:  # once, for as long as it lasts
             self._warn(f"the status document could not be written yet: {problem}")
         self._failing = problem is not None
         self.changed = self.changed or self._failing
-        if self._webhook and time.monotonic() - self._told_webhook >= _EVENT:
-            self._told_webhook = time.monotonic()
-            self._webhook.tell(document)
 
     def _written(self, document: dict[str, Any]) -> Exception | None:
         try:

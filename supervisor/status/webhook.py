@@ -40,11 +40,13 @@ class Webhook:
         self._job = job
         self._under_way: threading.Thread | None = None
 
-    def tell(self, document: dict[str, Any]) -> None:
-        """Sends one event and forgets it; leaves it out while an earlier one is still under way."""
-        if self._under_way is None or not self._under_way.is_alive():
-            event, body = self._event(document)
-            self._under_way = _in_background(lambda: self._send(event, body))
+    def tell(self, document: dict[str, Any]) -> bool:
+        """Sends one event and forgets it; returns False, and sends none, while an earlier one is still under way."""
+        if self._under_way is not None and self._under_way.is_alive():
+            return False
+        event, body = self._event(document)
+        self._under_way = _in_background(lambda: self._send(event, body))
+        return True
 
     def tell_last(self, document: dict[str, Any], patience: float) -> "LastWord":
         """Begins to send the final event, again and again for at most `patience` seconds."""

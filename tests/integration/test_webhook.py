@@ -28,9 +28,13 @@ SECRET = "whsec_" + base64.b64encode(b"a key of the receiver's own").decode()
 
 @dataclass
 class Receiver:
-    """What a server on loopback was told; `answers` are the statuses it gives, the last one again and again."""
+    """What a server on loopback was told; `answers` are the statuses it gives, the last one again and again.
+
+    It answers once it `may_answer`, which it may from the start.
+    """
 
     url: str = ""
+    may_answer: threading.Event = field(default_factory=threading.Event)
     answers: list[int] = field(default_factory=lambda: [204])
     retry_after: str | None = None
     told: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
@@ -46,12 +50,14 @@ class Receiver:
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     made = Receiver()
+    made.may_answer.set()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             with made.heard:
                 made.told.append((dict(self.headers), self.rfile.read(int(self.headers["Content-Length"]))))
                 made.heard.notify_all()
+            assert made.may_answer.wait(30)
             self.send_response(made.answers.pop(0) if len(made.answers) > 1 else made.answers[0])
             self.send_header("Location", "http://127.0.0.1:9/elsewhere")
             if made.retry_after:
@@ -238,6 +244,25 @@ def test_progress_is_told_while_the_job_runs(receiver: Receiver, monkeypatch: py
     made.close(None)
     tells.last()
     assert json.loads(receiver.told[-1][1])["type"] == "deepaas-batch.job.succeeded"
+
+
+def test_progress_that_had_to_wait_for_an_earlier_event_is_told_after_it(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(telling, "_DOCUMENT", 0.01)
+    monkeypatch.setattr(telling, "_EVENT", 0.0)
+    receiver.may_answer.clear()
+    made = record(2, output=None, status_url=receiver.url)
+    tells = Telling(made, JsonLines(io.StringIO()))
+    tells.first()
+    receiver.wait_for(1)
+    tells.item(done(0))
+    time.sleep(0.5)  # fifty turns of the thread that tells: the change is written long before the receiver answers
+    assert len(receiver.told) == 1
+    receiver.may_answer.set()
+    assert json.loads(receiver.wait_for(2)[1])["data"]["counts"]["done"] == 1
+    made.close(None)
+    tells.last()
 
 
 def test_a_receiver_that_hangs_holds_no_item_up(monkeypatch: pytest.MonkeyPatch) -> None:
