@@ -10,13 +10,16 @@
 
 An item that ends early (skipped, failed) goes from its stage straight to the end. A stage that is slow fills what lies
 before it, and so holds it back, down to the listing of the work: nothing grows with the number of items.
+
+Where the model takes no time, what an item costs is threads that wake each other: fetchers take the work themselves,
+and whichever thread ends an item tells of it.
 """
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar
 
 from supervisor.status.document import Outcome
@@ -26,6 +29,10 @@ from supervisor.work import Item
 _UNTOLD = 4096
 # Seconds for a prediction to give up once its model was ended, and for what is on its way to storage after that.
 _CUT_OFF, _LAST_UPLOADS = 2.0, 2.0
+# Seconds for whoever tells of an item at that moment: what it tells it to may take no more.
+_LAST_TOLD = 1.0
+# Seconds between two looks whether they have.
+_LOOK = 0.02
 
 Fetched = TypeVar("Fetched")
 Predicted = TypeVar("Predicted")
@@ -66,32 +73,30 @@ class Pipeline(Generic[Fetched, Predicted]):
     """One run through the stages. Its threads are daemons: one that hangs for good does not keep the process."""
 
     def __init__(self, steps: Steps[Fetched, Predicted], tell: Callable[[Outcome], None], bounds: Bounds) -> None:
-        """tell: called in the main thread with each outcome, in the order of the work."""
+        """tell: called with each outcome, in the order of the work and never twice at once, from any thread."""
         self._steps = steps
         self._room = Room(bounds)
-        self._untold = threading.Semaphore(_UNTOLD)
-        self._told = _InOrder(tell)
+        self._untold = _Places(_UNTOLD)
+        self._told = _InOrder(tell, self._untold)
         # All that the main thread ever waits for; unlike other queues it may be put to from a signal handler.
-        self._ends: SimpleQueue[Outcome | BaseException | None] = SimpleQueue()
+        self._end: SimpleQueue[BaseException | None] = SimpleQueue()
         self._stopping = self._cut = False
-        self._store = _Stage("store", bounds.storers, self._stored, ends=self._ends)
-        self._predict = _Stage("predict", bounds.predictors, self._predicted, self._store, ends=self._ends)
-        self._fetch = _Stage("fetch", bounds.fetchers, self._fetched, self._predict, ends=self._ends)
+        self._store = _Stage("store", bounds.storers, self._stored, end=self._end)
+        self._predict = _Stage("predict", bounds.predictors, self._predicted, self._store, end=self._end)
+        self._fetch = _FirstStage("fetch", bounds.fetchers, self._fetched, self._predict, end=self._end)
         self._predict.after_last = steps.no_more
 
     def run(self, work: Iterable[Item]) -> None:
         """Returns when every item has ended and is told of. Raises what ends the job: `wind_down` comes then."""
+        self._fetch.take = self._taking(iter(work))
         for stage in (self._fetch, self._predict, self._store):
             stage.begin()
-        threading.Thread(target=self._feed, args=(work,), name="work", daemon=True).start()
-        while (ended := self._ends.get()) is not None:
-            if isinstance(ended, BaseException):
-                raise ended
-            self._tell(ended)
+        if (why := self._end.get()) is not None:
+            raise why
 
     def stop(self, why: BaseException) -> None:
-        """Makes `run` raise it, between two outcomes and not while one is told of. Signal handlers may call it."""
-        self._ends.put(why)
+        """Makes `run` raise it, at once. Signal handlers may call it."""
+        self._end.put(why)
 
     def wind_down(self, grace: float) -> None:
         """Takes no new item, gives what is being predicted `grace` seconds and what is being stored some more, then
@@ -102,39 +107,31 @@ class Pipeline(Generic[Fetched, Predicted]):
         self._steps.cut_off()
         self._settle(self._predict, _CUT_OFF)
         self._settle(self._store, _LAST_UPLOADS)
-        self._told.rest()
+        self._told.rest(_LAST_TOLD)
 
     def _settle(self, stage: "_Stage", patience: float) -> None:
         """Waits until the stage has nothing in hand."""
         deadline = time.monotonic() + patience
-        while True:
-            idle = not stage.in_hand
-            try:
-                ended = self._ends.get(timeout=0 if idle else min(0.1, max(0.0, deadline - time.monotonic())))
-            except Empty:
-                if idle or time.monotonic() > deadline:
-                    return
-                continue
-            if isinstance(ended, Outcome):
-                self._tell(ended)
-
-    def _tell(self, outcome: Outcome) -> None:
-        for _ in range(self._told.add(outcome)):
-            self._untold.release()
+        while stage.in_hand and time.monotonic() < deadline:
+            time.sleep(_LOOK)
 
     # in threads
 
-    def _feed(self, work: Iterable[Item]) -> None:
-        try:
-            for item in work:
-                self._untold.acquire()
-                self._room.enter()
-                if self._stopping:
-                    return
-                self._fetch.put(item)
-            self._fetch.close()
-        except BaseException as why:  # raised in the main thread
-            self._ends.put(why)
+    def _taking(self, work: Iterator[Item]) -> Callable[[], Item | None]:
+        """What gives one item of the work after the other, each once there is room for it, then None."""
+        one_at_a_time = threading.Lock()
+
+        def take() -> Item | None:
+            self._untold.enter()
+            self._room.enter()
+            with one_at_a_time:
+                item = None if self._stopping else next(work, None)
+            if item is None:  # for the next fetcher, who may be waiting for just these
+                self._room.leave()
+                self._untold.leave()
+            return item
+
+        return take
 
     def _fetched(self, _: int, item: Item) -> None:
         if not self._stopping:
@@ -153,7 +150,7 @@ class Pipeline(Generic[Fetched, Predicted]):
     def _pass_on(self, ended: object, following: "_Stage | None") -> None:
         if isinstance(ended, Outcome):
             self._room.leave(ended.item.index)
-            self._ends.put(ended)
+            self._told.add(ended)
         elif following:
             following.put(ended)
 
@@ -162,7 +159,7 @@ class Room:
     """The bounds on what is fetched and not yet stored."""
 
     def __init__(self, bounds: Bounds) -> None:
-        self._items = threading.Semaphore(bounds.items)
+        self._items = _Places(bounds.items)
         self._bound = bounds.size
         self._sizes: dict[int, int] = {}
         self._freed = threading.Condition()
@@ -170,7 +167,7 @@ class Room:
 
     def enter(self) -> None:
         """Waits for room for one more item."""
-        self._items.acquire()
+        self._items.enter()
 
     def admit(self, index: int, size: int) -> None:
         """Waits for room for an item's bytes; one that is larger than the bound has the room for itself."""
@@ -179,12 +176,28 @@ class Room:
                 self._freed.wait()
             self._sizes[index] = size
 
-    def leave(self, index: int) -> None:
-        """The item has ended, and its files are gone."""
-        with self._freed:
-            self._sizes.pop(index, None)
-            self._freed.notify()
-        self._items.release()
+    def leave(self, index: int | None = None) -> None:
+        """The item has ended, and its files are gone; None: there was no item after all."""
+        if index in self._sizes:
+            with self._freed:
+                del self._sizes[index]
+                self._freed.notify()
+        self._items.leave()
+
+
+class _Places:
+    """So many may be inside at once. threading.Semaphore is written in Python, and takes several locks for one."""
+
+    def __init__(self, count: int) -> None:
+        self._free: SimpleQueue[None] = SimpleQueue()
+        for _ in range(count):
+            self.leave()
+
+    def enter(self) -> None:
+        self._free.get()
+
+    def leave(self) -> None:
+        self._free.put(None)
 
 
 class _Stage:
@@ -197,12 +210,12 @@ class _Stage:
         do: Callable[[int, Any], None],
         following: "_Stage | None" = None,
         *,
-        ends: "SimpleQueue[Outcome | BaseException | None]",
+        end: "SimpleQueue[BaseException | None]",
     ) -> None:
         self._name, self._threads, self._left = name, threads, threads
         self._do = do
         self._following = following
-        self._ends = ends
+        self._end = end
         self._queue: SimpleQueue[object] = SimpleQueue()
         self._lock = threading.Lock()
         self.in_hand = 0
@@ -222,9 +235,12 @@ class _Stage:
         for _ in range(self._threads):
             self._queue.put(_CLOSED)
 
+    def _next(self) -> object:
+        return self._queue.get()
+
     def _work(self, number: int) -> None:
         try:
-            while (piece := self._queue.get()) is not _CLOSED:
+            while (piece := self._next()) is not _CLOSED:
                 try:
                     self._do(number, piece)
                 finally:
@@ -232,7 +248,7 @@ class _Stage:
                         self.in_hand -= 1
             self.after_last(number)
         except BaseException as why:  # raised in the main thread
-            self._ends.put(why)
+            self._end.put(why)
             return
         with self._lock:
             self._left -= 1
@@ -240,31 +256,56 @@ class _Stage:
         if last and self._following:
             self._following.close()
         elif last:
-            self._ends.put(None)
+            self._end.put(None)
 
 
 _CLOSED = object()
 
 
-class _InOrder:
-    """Outcomes as they come, told in the order of the work."""
+class _FirstStage(_Stage):
+    """Has no queue: each of its threads takes the work itself, for as long as there is any."""
 
-    def __init__(self, tell: Callable[[Outcome], None]) -> None:
+    take: Callable[[], Item | None]
+
+    def _next(self) -> object:
+        item = self.take()
+        if item is None:
+            return _CLOSED
+        with self._lock:
+            self.in_hand += 1
+        return item
+
+
+class _InOrder:
+    """Outcomes as they come from any thread, told in the order of the work."""
+
+    def __init__(self, tell: Callable[[Outcome], None], untold: _Places) -> None:
+        """untold: left once for each outcome that is told."""
         self._tell = tell
+        self._untold = untold
         self._next = 0
         self._waiting: dict[int, Outcome] = {}
+        self._telling = threading.Lock()
+        self._over = False
 
-    def add(self, outcome: Outcome) -> int:
-        """Returns how many could be told."""
-        self._waiting[outcome.item.index] = outcome
-        told = 0
-        while (ready := self._waiting.pop(self._next, None)) is not None:
-            self._tell(ready)
-            self._next += 1
-            told += 1
-        return told
+    def add(self, outcome: Outcome) -> None:
+        with self._telling:
+            if self._over:
+                return
+            self._waiting[outcome.item.index] = outcome
+            while (ready := self._waiting.pop(self._next, None)) is not None:
+                self._tell(ready)
+                self._next += 1
+                self._untold.leave()
 
-    def rest(self) -> None:
-        """Tells what is left, over the gaps of items that have not ended."""
-        for index in sorted(self._waiting):
-            self._tell(self._waiting.pop(index))
+    def rest(self, patience: float) -> None:
+        """Tells what is left, over the gaps of items that have not ended, and nothing after that. Not where a thread
+        hangs in telling."""
+        self._over = True
+        if not self._telling.acquire(timeout=patience):
+            return
+        try:
+            for index in sorted(self._waiting):
+                self._tell(self._waiting.pop(index))
+        finally:
+            self._telling.release()

@@ -47,8 +47,8 @@ from supervisor.work import Item, Work
 # Left free on the disk for logs and what modules write, and with each input for its answer.
 _MARGIN = 64 * 1024 * 1024
 _ANSWER = 64 * 1024
-# The folder of the input in an item's folder: beside it lie answers, whose names may be the same.
-_INPUT = "in"
+# Not looked for on the disk before it is fetched: all that are under way at once find room in the margin.
+_SMALL = 1024 * 1024
 # Seconds between SIGTERM and SIGKILL for models that are cut off.
 _TERM = 1.0
 
@@ -218,7 +218,7 @@ class Job:
         except Failure as failure:
             size, etag = (found.size, found.etag) if found else (None, None)
             return Outcome(item=item, state=ITEM_FAILED, size=size, etag=etag, seconds=seconds, failure=failure)
-        return Piece(item=item, found=found, folder=local.parent.parent, local=local, seconds=seconds)
+        return Piece(item=item, found=found, folder=local.parent, local=local, seconds=seconds)
 
     def _look(self, item: Item) -> Object:
         try:
@@ -251,13 +251,12 @@ class Job:
     def _download(self, item: Item, found: Object, folder: Path) -> Path:
         """Brings an input into a folder of its own, under its own name: modules read extensions, and delete."""
         needed = self._needed(found) + _MARGIN
-        free = shutil.disk_usage(self._folder).free
-        if needed > free:
+        if needed > _MARGIN + _SMALL and needed > (free := shutil.disk_usage(self._folder).free):
             raise DiskTrouble(
                 f"input {item.shown} has {found.size or 0:,} bytes and needs {needed:,} on the local disk, which has "
                 f"{free:,} free"
             )
-        target = folder / _INPUT / item.file_name
+        target = folder / item.file_name
         try:
             storage.of(item.uri).download(found, target)
         except storage.StorageError as error:
@@ -376,7 +375,7 @@ class Job:
             voucher = self._provenance.voucher(piece.item, piece.found, result, etag)
             outcome = piece.outcome(DONE, result=result, runner=answer.runner, voucher=voucher)
             if self._telling.wants_answers and answer.suffix == ".json":
-                self._telling.answer(outcome, answer.path)
+                self._telling.answer(outcome, answer.source)
         except Failure as failure:
             return piece.outcome(ITEM_FAILED, failure=failure, log_tail=piece.log_tail)
         finally:
@@ -389,7 +388,7 @@ class Job:
         record, seconds = self._record, piece.seconds["predict"]
         facts = self._provenance.facts(piece.item, piece.found, record.module, record.device, answer.runner, seconds)
         try:
-            return uri, storage.of(uri).upload(answer.path, uri, media_type=answer.media_type, metadata=facts)
+            return uri, storage.of(uri).upload(answer.source, uri, media_type=answer.media_type, metadata=facts)
         except storage.StorageError as error:
             raise storage.on_output(error) from None
 
@@ -418,13 +417,18 @@ class _Seats:
                 self._free.release(self._count)
 
 
-@contextmanager
-def _clocked(seconds: MutableMapping[str, float], stage: str) -> Iterator[None]:
-    began = time.perf_counter()
-    try:
-        yield
-    finally:
-        seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - began
+class _clocked:
+    """Adds what its block takes to the seconds of a stage."""
+
+    def __init__(self, seconds: MutableMapping[str, float], stage: str) -> None:
+        self._seconds = seconds
+        self._stage = stage
+
+    def __enter__(self) -> None:
+        self._began = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._seconds[self._stage] = self._seconds.get(self._stage, 0.0) + time.perf_counter() - self._began
 
 
 class _Folders:
@@ -436,7 +440,7 @@ class _Folders:
         self._emptied: SimpleQueue[Path] = SimpleQueue()
 
     def take(self, item: Item) -> Path:
-        """An empty folder, in it an empty one for the input."""
+        """An empty folder."""
         folder = self._parent / str(item.index)
         try:
             self._emptied.get_nowait().rename(folder)
@@ -454,7 +458,7 @@ class _Folders:
 
     def _make(self, folder: Path) -> None:
         try:
-            (folder / _INPUT).mkdir(parents=True)
+            folder.mkdir()
         except OSError as error:
             raise DiskTrouble(f"no folder can be made for an item: {error.strerror}") from None
 
@@ -462,11 +466,9 @@ class _Folders:
         """Removes what is in it. Folders that a module has made are left to rmtree: they may be swapped for links under
         our hands."""
         try:
-            for each in (folder / _INPUT, folder):
-                with os.scandir(each) as entries:
-                    for entry in entries:
-                        if entry.name != _INPUT or each is not folder:
-                            os.unlink(entry)  # noqa: PTH108 - a Path for each costs as much as the unlinking
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    os.unlink(entry)  # noqa: PTH108 - a Path for each costs as much as the unlinking
         except OSError:
             shutil.rmtree(folder, ignore_errors=True)
         else:

@@ -26,11 +26,14 @@ _IN_PROCESS = 2 * 1024 * 1024
 # by the worker, where it is an object anyway, or not at all, and refused.
 LARGEST = LARGE
 _FAULT, _DISK = 3, 4
+# What is handed on in memory: as many of them as the pipeline holds items.
+_FEW = 64 * 1024
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
-def settle(written: Path, result: Path, form: str = "json") -> None:
-    """Turns what the module's runner wrote into a result: strict JSON in UTF-8.
+def settle(written: Path, form: str = "json") -> bytes | None:
+    """Turns what the module's runner wrote into a result, strict JSON in UTF-8: these bytes, or, where they are many,
+    None and the file.
 
     form: "json", or "repr" for deepaas-predict's Python literal. Raises ItemFailed where the answer is an error in
     disguise, no JSON or larger than can be told, DiskTrouble where the result cannot be written.
@@ -44,14 +47,17 @@ def settle(written: Path, result: Path, form: str = "json") -> None:
         )
     if size <= _IN_PROCESS:
         try:
-            _settle(written, result, form)
+            result = _settled(written, form)
+            if len(result) <= _FEW:
+                return result
+            written.write_bytes(result)
         except OSError as error:
             raise _unwritten(error.strerror) from None
-        return
+        return None
     code = "import sys; sys.path.insert(0, sys.argv[1]); from supervisor.model.answer import main; main()"
     place = str(Path(__file__).parents[2])
     ended = subprocess.run(
-        [sys.executable, "-I", "-c", code, place, str(written), str(result), form],
+        [sys.executable, "-I", "-c", code, place, str(written), form],
         capture_output=True,
         check=False,
         env={},  # this process can be looked into by the model's, unlike ours: nothing of the job's goes there
@@ -64,12 +70,14 @@ def settle(written: Path, result: Path, form: str = "json") -> None:
         raise ItemFailed(
             f"the module's answer of {size // 1_000_000} MB could not be read as JSON (exit {ended.returncode})"
         )
+    return None
 
 
 def main() -> None:
-    """The process for large answers: its last three arguments are settle's."""
+    """The process for large answers: its last two arguments are settle's."""
     try:
-        _settle(Path(sys.argv[-3]), Path(sys.argv[-2]), sys.argv[-1])
+        written = Path(sys.argv[-2])
+        written.write_bytes(_settled(written, sys.argv[-1]))
     except ItemFailed as fault:
         sys.stdout.buffer.write(fault.message.encode(errors="backslashreplace"))
         sys.exit(_FAULT)
@@ -82,30 +90,32 @@ def _unwritten(why: str | None) -> DiskTrouble:
     return DiskTrouble(f"the result cannot be written to the local disk: {why}")
 
 
-def _settle(written: Path, result: Path, form: str) -> None:
-    answer = _parsed(written, form)
+def _settled(written: Path, form: str) -> bytes:
+    with written.open("rb", buffering=0) as source:  # a buffer costs six system calls
+        raw = source.read(_FEW)
+        raw += source.readall() if len(raw) == _FEW else b""
+    answer = _parsed(raw, form)
     if (fault := disguised_error(answer)) is not None:
         raise ItemFailed(fault, "the module reports this itself: see its log, and whether the input is what it takes")
-    with result.open("w", encoding="utf-8", errors="backslashreplace", newline="") as target:
-        try:
-            target.write(_encode(answer))
-        except ValueError:  # NaN or an infinity: rare, so looked for only now
-            target.seek(0)
-            target.write(_encode(finite(answer)))
-            target.truncate()
-
-
-def _parsed(written: Path, form: str) -> Any:
     try:
-        text = written.read_bytes().decode("utf-8", "surrogatepass")
+        text = _encode(answer)
+    except ValueError:  # NaN or an infinity: rare, so looked for only now
+        text = _encode(finite(answer))
+    return text.encode(errors="backslashreplace")
+
+
+def _parsed(raw: bytes, form: str) -> Any:
+    try:
+        text = raw.decode("utf-8", "surrogatepass")
         return json.loads(text) if form == "json" else _literal(text)
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+        start = repr(raw[:80].decode("utf-8", "replace"))
         if form == "repr":
             raise ItemFailed(
-                f"deepaas-predict wrote an answer that is no Python literal: {_start_of(written)}",
+                f"deepaas-predict wrote an answer that is no Python literal: {start}",
                 "use JOB_RUNNER=worker, which needs none",
             ) from None
-        raise ItemFailed(f"the module's answer is not JSON ({error}): {_start_of(written)}") from None
+        raise ItemFailed(f"the module's answer is not JSON ({error}): {start}") from None
 
 
 def _literal(text: str) -> Any:
@@ -123,8 +133,3 @@ def _literal(text: str) -> Any:
 
     value = ast.literal_eval(Floats().visit(ast.parse(text.strip(), mode="eval")))
     return json.loads(json.dumps(value))
-
-
-def _start_of(written: Path) -> str:
-    with written.open("rb") as file:
-        return repr(file.read(80).decode("utf-8", "replace"))

@@ -99,6 +99,10 @@ class Guest:
         self._asked = 0
         self._ending = threading.Event()
         self._wake = os.eventfd(0)  # readable once the guest is being ended: whoever waits for it stops waiting
+        self._heard = select.poll()
+        self._heard.register(self._replies, select.POLLIN)
+        self._heard.register(self._wake, select.POLLIN)
+        self._buried = 0.0
         self._sending, self._receiving, self._seeing_off = threading.Lock(), threading.Lock(), threading.Lock()
         self._closed = self._over = False
         self.log = Log(self.family.process, log)
@@ -115,25 +119,30 @@ class Guest:
     def send(self, do: str, **arguments: Any) -> None:
         """Sends one request and does not wait; `receive` is for the reply."""
         self._asked += 1
-        bury_orphans()
+        self._bury_now_and_then()
         self.log.begin()
         line = json.dumps({"id": self._asked, "do": do, "with": arguments}) + "\n"
         with self._sending:
             if not self._closed:  # receive says that no reply will come, or how the guest died
                 self._write(line.encode())
 
+    def _bury_now_and_then(self) -> None:
+        if (now := time.monotonic()) - self._buried >= _LOOK:
+            self._buried = now
+            bury_orphans()
+
     def _write(self, line: bytes) -> None:
         """A guest that does not read could hold us here for good: it is not waited for once it is being ended."""
-        ready = select.poll()
-        ready.register(self._requests, select.POLLOUT)
-        ready.register(self._wake, select.POLLIN)
         view = memoryview(line)
         with contextlib.suppress(BrokenPipeError):
             while view and not self._ending.is_set():
-                with contextlib.suppress(BlockingIOError):
+                try:
                     view = view[os.write(self._requests, view) :]
-                    continue
-                ready.poll()
+                except BlockingIOError:
+                    ready = select.poll()
+                    ready.register(self._requests, select.POLLOUT)
+                    ready.register(self._wake, select.POLLIN)
+                    ready.poll()
 
     def receive(self, timeout: float | None = None) -> dict[str, Any]:
         """Waits for the reply to the last request."""
@@ -142,9 +151,7 @@ class Guest:
 
     def _receive(self, deadline: float) -> dict[str, Any]:
         buffer = bytearray()
-        replies = select.poll()
-        replies.register(self._replies, select.POLLIN)
-        replies.register(self._wake, select.POLLIN)
+        ended = False
         while True:
             if self._ending.is_set():
                 raise GuestDismissed
@@ -152,12 +159,12 @@ class Guest:
             if left <= 0:
                 self.family.kill()
                 raise GuestTimeout
-            ended = self.family.poll() is not None
-            events = dict(replies.poll(0 if ended else min(left, _LOOK) * 1000))
+            events = dict(self._heard.poll(0 if ended else min(left, _LOOK) * 1000))
             if self._replies not in events:
                 if ended:
                     self._died()
-                bury_orphans()
+                ended = self.family.poll() is not None  # what it said last may only just have come
+                self._bury_now_and_then()
                 continue
             piece = os.read(self._replies, 1024 * 1024)
             buffer += piece

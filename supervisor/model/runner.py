@@ -28,6 +28,8 @@ from supervisor.model.description import Field, Module
 from supervisor.model.process import Guest, GuestDied, GuestDismissed, GuestTimeout
 from supervisor.model.usage import NOTHING, Usage, in_turn
 
+# The name of the answer, which lies beside the input: what modules write there themselves has other names.
+_ANSWER = ".supervisor-answer"
 # Beside what Python guesses, which differs between releases and knows none of these.
 _SUFFIXES = {
     "application/json": ".json",
@@ -51,9 +53,10 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """A result on the local disk. runner: what it was made by in the end; raw: just as the worker wrote it."""
+    """A result: a local file, or its bytes where they are few. runner: what it was made by in the end; raw: just as the
+    worker wrote it."""
 
-    path: Path
+    source: Path | bytes
     suffix: str
     media_type: str
     runner: str
@@ -61,7 +64,7 @@ class Answer:
 
     def settled(self) -> "Answer":
         """Strict JSON that is no error in disguise, else ItemFailed. Not done in predict, so that the model goes on."""
-        return _settled(self.path, "json", self.runner) if self.raw else self
+        return _settled(self.source, "json", self.runner) if self.raw and isinstance(self.source, Path) else self
 
 
 class Model:
@@ -218,7 +221,7 @@ class Model:
 
     def _by_worker(self, arguments: Mapping[str, Any], source: Path, folder: Path) -> Answer:
         self._warm_up()
-        written = folder / "answer"
+        written = _unlike(source, folder / _ANSWER)
         with self._lent(folder, source):
             reply = self._ask(
                 "predict",
@@ -227,16 +230,16 @@ class Model:
                 arguments=arguments,
                 output=str(written),
             )
-        _require_file(written, "the module")
+        size = _require_file(written, "the module")
         if reply["form"] == "bytes":
             return _bytes_answer(written, reply["media_type"], reply["name"])
-        if written.stat().st_size > answer.LARGEST:
+        if size > answer.LARGEST:
             # Strict by the way in which the worker writes, which has also looked for errors in disguise.
-            return Answer(path=written, suffix=".json", media_type="application/json", runner="worker")
-        return Answer(path=written, suffix=".json", media_type="application/json", runner="worker", raw=True)
+            return Answer(source=written, suffix=".json", media_type="application/json", runner="worker")
+        return Answer(source=written, suffix=".json", media_type="application/json", runner="worker", raw=True)
 
     def _by_cli(self, arguments: Mapping[str, Any], source: Path, folder: Path) -> Answer:
-        written = folder / "answer.json"
+        written = _unlike(source, folder / f"{_ANSWER}.json")
         argv = releases.cli_arguments(self.field, str(source), arguments, str(written))
         with self._lent(folder, source):
             self._program(releases.CLI, argv, None, written)
@@ -343,19 +346,25 @@ class Model:
                 self._guest = None
 
 
-def _require_file(written: Path, writer: str) -> None:
-    """Only what is a file of its own can be the answer: no link to one of somebody else's."""
+def _unlike(source: Path, answer: Path) -> Path:
+    """The answer's path, and another one where that is the input's."""
+    return answer if answer.name != source.name else answer.with_name(f"_{answer.name}")
+
+
+def _require_file(written: Path, writer: str) -> int:
+    """Only what is a file of its own can be the answer: no link to one of somebody else's. Returns its bytes."""
     try:
         found = written.lstat()
     except FileNotFoundError:
         raise ItemFailed(f"{writer} removed its own answer") from None
     if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
         raise ItemFailed(f"{writer} left something else than a file in the place of its answer")
+    return found.st_size
 
 
 def _settled(written: Path, form: str, runner: str) -> Answer:
-    answer.settle(written, written, form)  # in place: a second file for each item costs as much as uploading it
-    return Answer(path=written, suffix=".json", media_type="application/json", runner=runner)
+    few = answer.settle(written, form)
+    return Answer(source=written if few is None else few, suffix=".json", media_type="application/json", runner=runner)
 
 
 def _death(death: GuestDied, during: str) -> Failure:
@@ -399,7 +408,7 @@ def _bytes_answer(written: Path, media_type: str | None, name: str | None) -> An
     )
     own = PurePath(name).suffix.lower() if name else ""
     suffix = own if own and guessed == media_type else suffix_for(media_type)
-    return Answer(path=written, suffix=suffix, media_type=media_type, runner="worker")
+    return Answer(source=written, suffix=suffix, media_type=media_type, runner="worker")
 
 
 def suffix_for(media_type: str) -> str:

@@ -84,8 +84,9 @@ class Results:
     def __init__(self, lines: Lines) -> None:
         self._lines = lines
 
-    def add(self, outcome: Outcome, path: Path) -> None:
-        """path: the answer, strict JSON. It is taken as it is: parsing megabytes would cost more than storing them."""
+    def add(self, outcome: Outcome, source: Path | bytes) -> None:
+        """source: the answer, strict JSON. It is taken as it is: parsing megabytes would cost more than storing
+        them."""
         row = without_none(
             {
                 "input": outcome.item.shown,
@@ -95,7 +96,7 @@ class Results:
                 "seconds": {stage: round(spent, 4) for stage, spent in outcome.seconds.items()} or None,
             }
         )
-        answer = _answer(outcome, path)
+        answer = _answer(outcome, source)
         if isinstance(answer, str):
             self._lines.add(_line(row | {"answer_left_out": answer}))
         else:
@@ -104,13 +105,13 @@ class Results:
             self._lines.add(_line(row)[:-2] + b', "answer": ' + one_line + b"}\n")
 
 
-def _answer(outcome: Outcome, path: Path) -> bytes | str:
+def _answer(outcome: Outcome, source: Path | bytes) -> bytes | str:
     """The answer's bytes, or why they are not in the table."""
     try:
-        size = path.stat().st_size
+        size = len(source) if isinstance(source, bytes) else source.stat().st_size
         if size > LONGEST_ANSWER:
             return f"{size:,} bytes, more than {LONGEST_ANSWER:,}"
-        raw = path.read_bytes()
+        raw = source if isinstance(source, bytes) else source.read_bytes()
     except OSError as error:
         return f"the local copy cannot be read: {error.strerror or error}"
     if outcome.state == SKIPPED:  # JOB_OVERWRITE=never keeps what is there, whoever wrote it

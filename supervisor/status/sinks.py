@@ -4,13 +4,11 @@ import io
 import json
 import os
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TextIO
 
@@ -273,11 +271,6 @@ class DocumentFile:
 
     def write(self, document: dict[str, Any]) -> None:
         """Raises StorageError where it cannot be written."""
-        with tempfile.TemporaryDirectory(prefix="supervisor-status-") as folder:
-            path = Path(folder, "status.json")
-            path.write_text(
-                json.dumps(document, indent=2, ensure_ascii=False) + "\n",
-                encoding="utf-8",
-                errors="backslashreplace",
-            )
-            storage.of(self._uri).upload(path, self._uri, media_type="application/json", metadata={})
+        text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+        source = text.encode(errors="backslashreplace")
+        storage.of(self._uri).upload(source, self._uri, media_type="application/json", metadata={})

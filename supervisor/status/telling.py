@@ -77,17 +77,18 @@ class Telling:
         self._keeper.changed = True
 
     def item(self, outcome: Outcome) -> None:
-        """One item has ended. Called in the order of the work, from one thread."""
+        """One item has ended. Called in the order of the work, from one thread at a time."""
         self._record.add(outcome)
         if self._items:
             self._items.add(outcome)
         self._reporter.item(self._record, outcome)
         self._keeper.changed = True
 
-    def answer(self, outcome: Outcome, path: Path) -> None:
-        """A result in JSON, for the table of results. From any thread; path: the local copy, still there."""
+    def answer(self, outcome: Outcome, source: Path | bytes) -> None:
+        """A result in JSON, for the table of results. From any thread; source: its bytes, or the local copy, still
+        there."""
         if self._results:
-            self._results.add(outcome, path)
+            self._results.add(outcome, source)
 
     def log(self, line: str) -> None:
         """A line that the model printed. From any thread."""

@@ -66,8 +66,11 @@ class Storage(Protocol):
     def download(self, source: Object, target: Path) -> None:
         """Writes the object's bytes to a new local file, whole and just as stat saw them, or raises."""
 
-    def upload(self, source: Path, uri: str, *, media_type: str, metadata: Mapping[str, str]) -> str | None:
-        """Makes the object appear whole, with its checksum verified, or not at all. Returns its ETag where known."""
+    def upload(self, source: Path | bytes, uri: str, *, media_type: str, metadata: Mapping[str, str]) -> str | None:
+        """Makes the object appear whole, with its checksum verified, or not at all. Returns its ETag where known.
+
+        source: a local file, or the bytes themselves where they are few.
+        """
 
     def probe(self, uri: str) -> None:
         """Raises unless an object could be written below this prefix; leaves nothing behind."""

@@ -50,7 +50,7 @@ class Http:
     def download(self, source: Object, target: Path) -> None:
         _RETRYING(self._download_once, source, target)
 
-    def upload(self, source: Path, uri: str, *, media_type: str, metadata: Mapping[str, str]) -> str | None:
+    def upload(self, source: Path | bytes, uri: str, *, media_type: str, metadata: Mapping[str, str]) -> str | None:
         raise Invalid(f"{shown(uri)}: results cannot be written to a web address; use s3:// or a folder")
 
     def probe(self, uri: str) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import re
@@ -69,7 +70,7 @@ class Local:
         if seen != source.etag:
             raise Changed(f"{path}: the file changed while it was being read")
 
-    def upload(self, source: Path, uri: str, *, media_type: str, metadata: Mapping[str, str]) -> str | None:
+    def upload(self, source: Path | bytes, uri: str, *, media_type: str, metadata: Mapping[str, str]) -> str | None:
         target = _path(uri)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -123,11 +124,14 @@ def _entries(folder: bytes) -> Iterator[bytes]:
                 yield entry.name
 
 
-def _replace(target: Path, source: Path) -> None:
+def _replace(target: Path, source: Path | bytes) -> None:
     """Puts the bytes beside the target and renames: whole or not at all, also across file systems."""
     partial = target.with_name(f".{secrets.token_hex(8)}.partial")
     try:
-        with source.open("rb") as reader, partial.open("wb") as writer:
+        with (
+            io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as reader,
+            partial.open("wb") as writer,
+        ):
             shutil.copyfileobj(reader, writer, 1024 * 1024)
             writer.flush()
             os.fsync(writer.fileno())

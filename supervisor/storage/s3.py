@@ -1,5 +1,6 @@
 """S3 through boto3 and its classic transfer manager, and what s3_obstore.py has to know of the place and its errors."""
 
+import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -215,14 +216,16 @@ class S3:
             known = _Known(source)
             transfers.download(bucket, key, str(target), extra_args=call, subscribers=[known]).result()
 
-    def upload(self, source: Path, uri: str, *, media_type: str, metadata: Mapping[str, str]) -> str | None:
+    def upload(self, source: Path | bytes, uri: str, *, media_type: str, metadata: Mapping[str, str]) -> str | None:
         call = _call(uri)
         extra = {
             "ContentType": media_type,
             "Metadata": {name: header(value) for name, value in metadata.items()},
         }
-        with _sorted_errors(uri, source), _Transfers(self._client, _TRANSFER) as transfers:
-            transfers.upload(str(source), call["Bucket"], call["Key"], extra_args=extra).result()
+        local = source if isinstance(source, Path) else None
+        with _sorted_errors(uri, local), _Transfers(self._client, _TRANSFER) as transfers:
+            body = io.BytesIO(source) if isinstance(source, bytes) else str(source)
+            transfers.upload(body, call["Bucket"], call["Key"], extra_args=extra).result()
         return None  # the transfer manager does not say
 
     def probe(self, uri: str) -> None:

@@ -127,7 +127,7 @@ class ObstoreS3:
             if source.size <= _RANGE and _md5(target_path) != source.etag:
                 self._opaque.add(bucket)
 
-    def upload(self, source: Path, uri: str, *, media_type: str, metadata: Mapping[str, str]) -> str | None:
+    def upload(self, source: Path | bytes, uri: str, *, media_type: str, metadata: Mapping[str, str]) -> str | None:
         bucket, key = target(uri)
         body = None if _is_odd(key) else _small(source)
         if body is None:
@@ -323,7 +323,10 @@ def _pieces(store: S3Store, source: Object, key: str, options: "GetOptions") -> 
     etag = answer.meta["e_tag"]
     if source.etag and etag and etag.strip('"') != source.etag:  # a server that does not know If-Match
         raise Changed(f"{source.uri}: {REPLACED}")
-    yield from answer.stream(min_chunk_size=_PIECE)
+    if answer.meta["size"] <= _PIECE:  # one call; each gives way to other threads
+        yield answer.bytes().to_bytes()
+    else:
+        yield from answer.stream(min_chunk_size=_PIECE)
 
 
 def _taken(starts: "deque[int]") -> int | None:
@@ -366,11 +369,15 @@ def _broken(kind: str, text: str, uri: str, place: Place) -> StorageError:
             return Passing(f"{uri}: the connection broke before the end{because}")
 
 
-def _small(source: Path) -> bytes | None:
-    """The file's bytes; None where they are too many for one request."""
+def _small(source: Path | bytes) -> bytes | None:
+    """The bytes; None where they are too many for one request."""
+    if isinstance(source, bytes):
+        return source if len(source) <= _SMALL_UPLOAD else None
     try:
-        with source.open("rb") as reader:
-            body = reader.read(_SMALL_UPLOAD + 1)
+        with source.open("rb", buffering=0) as reader:
+            body = reader.read(_PIECE)
+            if len(body) == _PIECE:
+                body += reader.read(_SMALL_UPLOAD + 1 - _PIECE)
     except OSError as error:
         raise disk_error(error, source) from error
     return body if len(body) <= _SMALL_UPLOAD else None

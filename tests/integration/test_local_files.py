@@ -16,6 +16,19 @@ def test_any_name_becomes_a_result(name: str, plain: Supervisor, tmp_path: Path)
     assert json.loads((tmp_path / "out" / f"{name}.json").read_text())["size"] == 4
 
 
+@pytest.mark.parametrize(
+    ("name", "runner"),
+    [(".supervisor-answer", "worker"), ("_.supervisor-answer", "worker"), (".supervisor-answer.json", "cli")],
+)
+def test_an_input_named_as_answers_are_is_not_taken_for_one(
+    name: str, runner: str, plain: Supervisor, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(b"RIFF")
+    ended = plain("run", JOB_INPUT=str(tmp_path / name), JOB_OUTPUT=str(tmp_path / "out"), JOB_RUNNER=runner)
+    assert ended.code == 0, ended.stderr
+    assert json.loads((tmp_path / "out" / f"{name}.json").read_text())["size"] == 4
+
+
 def test_file_uris_name_the_files_they_encode(plain: Supervisor, tmp_path: Path) -> None:
     source, out = tmp_path / "100% ü.wav", tmp_path / "o%20ut"
     source.write_bytes(b"RIFF")

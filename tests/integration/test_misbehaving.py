@@ -296,10 +296,12 @@ def model(tmp_path: Path) -> Iterator[Callable[..., Model]]:
 
 def predicted(model: Model, folder: Path, number: int = 0) -> Any:
     """The answer to an item."""
-    source = folder / f"item-{number}" / "in" / "a.wav"
+    source = folder / f"item-{number}" / "a.wav"
     source.parent.mkdir(parents=True)
     source.write_bytes(b"RIFF")
-    return json.loads(model.predict(WORKER, {}, source, source.parent.parent).settled().path.read_text())
+    answer = model.predict(WORKER, {}, source, source.parent).settled().source
+    assert isinstance(answer, bytes)
+    return json.loads(answer)
 
 
 def test_a_model_that_died_between_two_items_is_started_again(model: Callable[..., Model], tmp_path: Path) -> None:

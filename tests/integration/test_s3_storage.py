@@ -78,6 +78,21 @@ def test_bytes_come_back_as_they_went(size: int, server: S3Server, tmp_path: Pat
     assert (tmp_path / "copy").read_bytes() == content
 
 
+@pytest.mark.parametrize("key", ["a.json", "odd\n.json"])
+@pytest.mark.parametrize("size", [0, 1, 2 * MIB])
+def test_bytes_that_are_in_memory_come_back_as_they_went(
+    size: int, key: str, seaweedfs: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", seaweedfs.endpoint)
+    content = os.urandom(size)
+    uri = f"s3://{seaweedfs.bucket}/{key}"
+    storage().upload(content, uri, media_type="application/json", metadata={"input-etag": "abc"})
+    found = storage().stat(uri)
+    assert (found.size, found.media_type, found.metadata) == (size, "application/json", {"input-etag": "abc"})
+    storage().download(found, tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == content
+
+
 def test_type_and_metadata_come_back(server: S3Server, tmp_path: Path) -> None:
     made(tmp_path / "source", 1)
     uri = f"s3://{server.bucket}/a.json"

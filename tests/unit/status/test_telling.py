@@ -28,8 +28,8 @@ class Place:
         self.first: Callable[[str], None] = lambda _: None
         self.told = threading.Condition()
 
-    def upload(self, source: Path, uri: str, *, media_type: str, metadata: Mapping[str, str]) -> None:
-        body = source.read_bytes()
+    def upload(self, source: Path | bytes, uri: str, *, media_type: str, metadata: Mapping[str, str]) -> None:
+        body = source if isinstance(source, bytes) else source.read_bytes()
         self.first(uri)
         with self.told:
             self.written.append((uri, body))

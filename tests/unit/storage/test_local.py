@@ -27,12 +27,19 @@ def made(path: Path, content: bytes = b"content") -> Path:
     return path
 
 
-def upload(local: Local, source: Path, uri: object, **metadata: str) -> None:
+def upload(local: Local, source: Path | bytes, uri: object, **metadata: str) -> None:
     local.upload(source, str(uri), media_type="application/json", metadata=metadata)
 
 
 def files(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_bytes_that_are_in_memory_come_back_as_they_went(local: Local, tmp_path: Path) -> None:
+    upload(local, b"content", tmp_path / "out" / "result", **{"input-etag": "abc"})
+    found = local.stat(str(tmp_path / "out" / "result"))
+    assert (found.size, found.metadata) == (7, {"input-etag": "abc"})
+    assert (tmp_path / "out" / "result").read_bytes() == b"content"
 
 
 @pytest.mark.parametrize("size", [0, 1, 3 * 1024 * 1024 + 7])
