@@ -6,13 +6,16 @@ import contextlib
 import ctypes
 import os
 import pwd
+import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from types import FrameType
 from typing import NoReturn
 
@@ -21,6 +24,10 @@ from supervisor.failures import BadUsage, DiskTrouble, Stopped
 # <linux/prctl.h>
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
+# Interrupts a system call, and means nothing else here.
+_WAKE = signal.SIGUSR1
+# Seconds that a reader of our output may take nothing once we were stopped.
+_READER = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,17 +58,40 @@ _listeners: list[Callable[[Stopped], None]] = [_raise]
 
 
 def stop_on_signals() -> None:
-    """SIGTERM and Ctrl-C raise Stopped, once, in the main thread; what comes after does not disturb the ending."""
+    """SIGTERM and Ctrl-C raise Stopped, once, in the main thread; what comes after does not disturb the ending, and
+    neither does a reader of our output that takes none."""
+    stopped: SimpleQueue[None] = SimpleQueue()
 
     def stop(number: int, _: FrameType | None) -> None:
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, signal.SIG_IGN)
+        stopped.put(None)
         _listeners[-1](Stopped(f"stopped by {signal.Signals(number).name}"))
 
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, stop)
+    signal.signal(_WAKE, lambda *_: None)
+    threading.Thread(target=_wait_for_no_reader, args=(stopped,), name="output", daemon=True).start()
     # The image's launcher holds them back until now.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
+
+
+def _wait_for_no_reader(stopped: "SimpleQueue[None]") -> None:
+    """Once stopped: an output that takes nothing for a while, such as a log driver's that has lost its server, is given
+    up. Threads that hang in writing to it are woken, and find it gone to nowhere."""
+    stopped.get()
+    outputs = {1, 2}
+    while outputs:
+        time.sleep(_READER)
+        for each in list(outputs):
+            taking = select.poll()
+            taking.register(each, select.POLLOUT)
+            if not taking.poll(_READER * 1000):
+                outputs.remove(each)
+                os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), each)
+                for thread in threading.enumerate():
+                    if thread.ident:
+                        signal.pthread_kill(thread.ident, _WAKE)
 
 
 @contextmanager

@@ -1,9 +1,13 @@
 """SIGTERM is heard wherever the job stands, and nothing of the model outlives it."""
 
+import fcntl
 import json
 import signal
 import subprocess
+import termios
 import threading
+import time
+from array import array
 from pathlib import Path
 
 import pytest
@@ -90,6 +94,40 @@ def test_after_a_spot_notice_a_stop_is_worth_a_retry(tmp_path: Path, told: str) 
     assert process.returncode == 75, stderr
     assert json.loads(stdout.splitlines()[-1])["status"]["exit_code"] == 75
     assert alive(tmp_path) == []
+
+
+@pytest.mark.parametrize("flooded", ["the log of the model", "the items"])
+def test_a_log_that_nobody_takes_holds_no_stop_up(tmp_path: Path, flooded: str) -> None:
+    """As where a log driver in blocking mode has lost its server: the status says how the job ended all the same."""
+    prints = "    print('x' * 8000, flush=True)\n" if flooded == "the log of the model" else ""
+    module(tmp_path, "odd", "import time\ndef predict(**kwargs):\n" + prints + "    time.sleep(0.02)\n    return {}\n")
+    (tmp_path / "in").mkdir()
+    for item in range(200):
+        (tmp_path / f"in/{item:03}-{'long' * 50}.wav").write_bytes(b"RIFF")
+    job = {"JOB_INPUT": f"{tmp_path}/in/", "JOB_OUTPUT": str(tmp_path / "out"), "JOB_GRACE": "2"}
+    with bare(tmp_path).start("run", **job, JOB_EXCLUDE="1[0-9]*", AWS_BATCH_JOB_ID="full") as process:
+        wait_until_held_up(process, tmp_path / "out")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 143
+    status = json.loads((tmp_path / "out" / "_status" / "full.json").read_text())
+    assert (status["exit_code"], status["state"]) == (143, "INTERRUPTED")
+    assert alive(tmp_path) == []
+
+
+def wait_until_held_up(process: "subprocess.Popen[str]", results: Path) -> None:
+    """Until nothing moves any more, for nobody reads what the process prints."""
+    assert process.stdout is not None
+    fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)
+    seen, since, deadline = (0, 0), time.monotonic(), time.monotonic() + 60
+    while time.monotonic() - since < 3 or not seen[0]:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        printed = array("i", [0])
+        fcntl.ioctl(process.stdout, termios.FIONREAD, printed)
+        now = printed[0], len(list(results.glob("*.json")))
+        if now != seen:
+            seen, since = now, time.monotonic()
+        time.sleep(0.05)
 
 
 def started(folder: Path, workers: int, **variables: str) -> "subprocess.Popen[str]":

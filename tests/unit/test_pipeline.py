@@ -262,3 +262,51 @@ def test_a_prediction_that_outlasts_the_grace_is_cut_off() -> None:
     job = _Stopping()
     job.run(grace=0.05)
     assert job.steps.cut.is_set()
+
+
+def test_a_teller_that_hangs_holds_no_stop_up() -> None:
+    hangs, over = threading.Event(), threading.Event()
+
+    def tell(outcome: Outcome) -> None:
+        hangs.set()
+        over.wait(_PATIENCE)
+
+    pipeline = Pipeline(Recorded(), tell, Bounds(items=10))
+
+    def stop() -> None:
+        assert hangs.wait(_PATIENCE)
+        pipeline.stop(Stopped("stopped by SIGTERM"))
+
+    threading.Thread(target=stop).start()
+    with pytest.raises(Stopped):
+        pipeline.run(items(100))
+    pipeline.wind_down(0.1)
+    assert not over.is_set()
+    over.set()
+
+
+def test_nothing_is_told_once_the_rest_was() -> None:
+    told: list[int] = []
+    late = threading.Event()
+
+    def during(stage: str, item: Item) -> None:
+        if stage == "store" and item.index == 0:
+            assert late.wait(_PATIENCE)
+
+    steps = Recorded(during)
+    pipeline = Pipeline(steps, lambda outcome: told.append(outcome.item.index), Bounds(items=3))
+    threading.Timer(0.2, lambda: pipeline.stop(Stopped("stopped by SIGTERM"))).start()
+    with pytest.raises(Stopped):
+        pipeline.run(items(3))
+    pipeline.wind_down(0.1)
+    assert told == [1, 2]
+    late.set()
+    time.sleep(0.2)
+    assert told == [1, 2]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 9])
+def test_more_fetchers_than_places_all_come_to_their_end(count: int) -> None:
+    told: list[Outcome] = []
+    Pipeline(Recorded(), told.append, Bounds(fetchers=4, items=1)).run(items(count))
+    assert len(told) == count
