@@ -167,6 +167,7 @@ class Job:
             bounds = Bounds(fetchers=plan.total, storers=plan.total, predictors=bounds.predictors, size=bounds.size)
         pipeline = Pipeline(self, self._telling.item, bounds)
         gc.freeze()  # what is imported by now stays: else each full collection looks through all of boto3
+        gc.set_threshold(10_000)  # items leave no cycles behind: looking for some after each 700 objects is in vain
         try:
             with guard.stops_told_to(pipeline.stop):
                 pipeline.run(self._listed(plan))

@@ -26,17 +26,29 @@ _IN_PROCESS = 2 * 1024 * 1024
 # by the worker, where it is an object anyway, or not at all, and refused.
 LARGEST = LARGE
 _FAULT, _DISK = 3, 4
-# What is handed on in memory: as many of them as the pipeline holds items.
-_FEW = 64 * 1024
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
-def settle(written: Path, form: str = "json") -> bytes | None:
-    """Turns what the module's runner wrote into a result, strict JSON in UTF-8: these bytes, or, where they are many,
-    None and the file.
+def strict(raw: bytes, form: str = "json") -> bytes:
+    """What the module's runner wrote as a result, strict JSON in UTF-8.
 
     form: "json", or "repr" for deepaas-predict's Python literal. Raises ItemFailed where the answer is an error in
-    disguise, no JSON or larger than can be told, DiskTrouble where the result cannot be written.
+    disguise, or no JSON.
+    """
+    answer = _parsed(raw, form)
+    if (fault := disguised_error(answer)) is not None:
+        raise ItemFailed(fault, "the module reports this itself: see its log, and whether the input is what it takes")
+    try:
+        text = _encode(answer)
+    except ValueError:  # NaN or an infinity: rare, so looked for only now
+        text = _encode(finite(answer))
+    return text.encode(errors="backslashreplace")
+
+
+def settle(written: Path, form: str = "json") -> None:
+    """Makes a result of a file, in its place, as `strict` does; a large one in a process of its own.
+
+    Raises ItemFailed also where it is larger than can be told, DiskTrouble where the result cannot be written.
     """
     size = written.stat().st_size
     if size > LARGEST:
@@ -47,13 +59,10 @@ def settle(written: Path, form: str = "json") -> bytes | None:
         )
     if size <= _IN_PROCESS:
         try:
-            result = _settled(written, form)
-            if len(result) <= _FEW:
-                return result
-            written.write_bytes(result)
+            written.write_bytes(strict(written.read_bytes(), form))
         except OSError as error:
             raise _unwritten(error.strerror) from None
-        return None
+        return
     code = "import sys; sys.path.insert(0, sys.argv[1]); from supervisor.model.answer import main; main()"
     place = str(Path(__file__).parents[2])
     ended = subprocess.run(
@@ -70,14 +79,13 @@ def settle(written: Path, form: str = "json") -> bytes | None:
         raise ItemFailed(
             f"the module's answer of {size // 1_000_000} MB could not be read as JSON (exit {ended.returncode})"
         )
-    return None
 
 
 def main() -> None:
     """The process for large answers: its last two arguments are settle's."""
     try:
         written = Path(sys.argv[-2])
-        written.write_bytes(_settled(written, sys.argv[-1]))
+        written.write_bytes(strict(written.read_bytes(), sys.argv[-1]))
     except ItemFailed as fault:
         sys.stdout.buffer.write(fault.message.encode(errors="backslashreplace"))
         sys.exit(_FAULT)
@@ -88,20 +96,6 @@ def main() -> None:
 
 def _unwritten(why: str | None) -> DiskTrouble:
     return DiskTrouble(f"the result cannot be written to the local disk: {why}")
-
-
-def _settled(written: Path, form: str) -> bytes:
-    with written.open("rb", buffering=0) as source:  # a buffer costs six system calls
-        raw = source.read(_FEW)
-        raw += source.readall() if len(raw) == _FEW else b""
-    answer = _parsed(raw, form)
-    if (fault := disguised_error(answer)) is not None:
-        raise ItemFailed(fault, "the module reports this itself: see its log, and whether the input is what it takes")
-    try:
-        text = _encode(answer)
-    except ValueError:  # NaN or an infinity: rare, so looked for only now
-        text = _encode(finite(answer))
-    return text.encode(errors="backslashreplace")
 
 
 def _parsed(raw: bytes, form: str) -> Any:

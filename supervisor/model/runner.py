@@ -6,7 +6,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -53,8 +53,8 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """A result: a local file, or its bytes where they are few. runner: what it was made by in the end; raw: just as the
-    worker wrote it."""
+    """A result: a local file, or its bytes where they are few. runner: what it was made by in the end; raw: JSON just
+    as the worker wrote it."""
 
     source: Path | bytes
     suffix: str
@@ -64,7 +64,12 @@ class Answer:
 
     def settled(self) -> "Answer":
         """Strict JSON that is no error in disguise, else ItemFailed. Not done in predict, so that the model goes on."""
-        return _settled(self.source, "json", self.runner) if self.raw and isinstance(self.source, Path) else self
+        if not self.raw:
+            return self
+        if isinstance(self.source, Path):
+            answer.settle(self.source)
+            return replace(self, raw=False)
+        return replace(self, raw=False, source=answer.strict(self.source))
 
 
 class Model:
@@ -230,13 +235,13 @@ class Model:
                 arguments=arguments,
                 output=str(written),
             )
+        if isinstance(small := reply.get("answer"), str):
+            return _json_answer(small.encode(errors="surrogatepass"), "worker", raw=True)
         size = _require_file(written, "the module")
         if reply["form"] == "bytes":
             return _bytes_answer(written, reply["media_type"], reply["name"])
-        if size > answer.LARGEST:
-            # Strict by the way in which the worker writes, which has also looked for errors in disguise.
-            return Answer(source=written, suffix=".json", media_type="application/json", runner="worker")
-        return Answer(source=written, suffix=".json", media_type="application/json", runner="worker", raw=True)
+        # A large one is strict by the way in which the worker writes, which has also looked for errors in disguise.
+        return _json_answer(written, "worker", raw=size <= answer.LARGEST)
 
     def _by_cli(self, arguments: Mapping[str, Any], source: Path, folder: Path) -> Answer:
         written = _unlike(source, folder / f"{_ANSWER}.json")
@@ -244,7 +249,8 @@ class Model:
         with self._lent(folder, source):
             self._program(releases.CLI, argv, None, written)
         _require_file(written, releases.CLI)
-        return _settled(written, "json", releases.CLI)
+        answer.settle(written)
+        return _json_answer(written, releases.CLI)
 
     def _by_predict(self, source: Path, folder: Path) -> Answer:
         written = folder / f"out_{source.stem}.json"
@@ -252,7 +258,8 @@ class Model:
             # It writes into its working folder first, which need not be writable elsewhere.
             self._program(releases.PREDICT, releases.predict_arguments(str(source), str(folder)), folder, written)
         _require_file(written, releases.PREDICT)
-        return _settled(written, "repr", releases.PREDICT)
+        answer.settle(written, "repr")
+        return _json_answer(written, releases.PREDICT)
 
     def _program(self, name: str, argv: list[str], folder: Path | None, written: Path) -> None:
         """Success is the expected output, whatever the exit status says: 1.3.0 to 2.5.1 exit 1 on success, 2.5.2
@@ -362,9 +369,8 @@ def _require_file(written: Path, writer: str) -> int:
     return found.st_size
 
 
-def _settled(written: Path, form: str, runner: str) -> Answer:
-    few = answer.settle(written, form)
-    return Answer(source=written if few is None else few, suffix=".json", media_type="application/json", runner=runner)
+def _json_answer(source: Path | bytes, runner: str, *, raw: bool = False) -> Answer:
+    return Answer(source=source, suffix=".json", media_type="application/json", runner=runner, raw=raw)
 
 
 def _death(death: GuestDied, during: str) -> Failure:

@@ -25,6 +25,8 @@ ENTRY_POINTS = "deepaas.v2.model"
 HIGH_DESCRIPTOR = 512
 # Bytes from which on the supervisor does not look into an answer any more (its LARGEST).
 LARGE = 32 * 1024 * 1024
+# Characters up to which an answer travels in the reply: a file costs more than all else about it.
+SMALL = 32 * 1024
 SAID_FAILED = frozenset({"error", "fail", "failed", "failure"})
 
 
@@ -348,7 +350,7 @@ def uploads(name: str, field: Any, path: str) -> Any:
 
 
 def write_result(result: Any, accept: Optional[str], output: str) -> Dict[str, Any]:
-    """Writes an answer as the REST API would send it: JSON, or the bytes of a file."""
+    """An answer as the REST API would send it: JSON, which may be in what is returned, or the bytes of a file."""
     try:
         return write_any(result, accept, output)
     except OSError as error:
@@ -362,8 +364,7 @@ def write_any(result: Any, accept: Optional[str], output: str) -> Dict[str, Any]
         name = getattr(result, "name", None)
         rewind(result)
         if isinstance(name, str) and name.endswith(".json"):
-            write_json(parsed(result.read()), output)
-            return {"form": "json", "media_type": "application/json", "name": name}
+            return write_json(parsed(result.read()), output)
         with open(output, "wb") as target:
             piece = result.read(1 << 20)
             while piece:
@@ -378,29 +379,44 @@ def write_any(result: Any, accept: Optional[str], output: str) -> Dict[str, Any]
         with open(output, "w", encoding="utf-8", errors="backslashreplace") as target:
             target.write(result)
         return {"form": "bytes", "media_type": accept, "name": None}
-    write_json(result, output)
-    return {"form": "json", "media_type": "application/json", "name": None}
+    return write_json(result, output)
 
 
-def write_json(result: Any, output: str) -> None:
+def write_json(result: Any, output: str) -> Dict[str, Any]:
     """Strict JSON. A large answer is checked here, where it is an object anyway: parsed it takes ten times its text."""
     try:
         value = plain_keys(result)
         try:
-            dump(value, output)
+            small = dump(value, output)
         except ValueError:  # NaN or an infinity: rare, so looked for only now
-            dump(finite(value), output)
+            small = dump(finite(value), output)
     except (TypeError, ValueError) as error:
         raise Refused("answer", "the module's answer cannot be JSON: %s" % described(error)) from None
+    if small is not None:
+        return {"form": "json", "answer": small}
     if os.path.getsize(output) > LARGE:
         fault = disguised_error(value)
         if fault is not None:
             raise Refused("answer", fault)
+    return {"form": "json"}
 
 
-def dump(value: Any, output: str) -> None:
+def dump(value: Any, output: str) -> Optional[str]:
+    """Returns a small answer's text; a larger one's goes to the file as it is made."""
+    encoder = json.JSONEncoder(default=lambda item: finite(plain_keys(plain(item))), allow_nan=False)
+    made, length = [], 0
+    pieces = encoder.iterencode(value)
+    for piece in pieces:
+        made.append(piece)
+        length += len(piece)
+        if length > SMALL:
+            break
+    else:
+        return "".join(made)
     with open(output, "w", encoding="ascii") as target:
-        json.dump(value, target, default=lambda item: finite(plain_keys(plain(item))), allow_nan=False)
+        target.writelines(made)
+        target.writelines(pieces)
+    return None
 
 
 def parsed(text: Any) -> Any:
