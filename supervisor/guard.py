@@ -80,6 +80,7 @@ def _wait_for_no_reader(stopped: "SimpleQueue[None]") -> None:
     """Once stopped: an output that takes nothing for a while, such as a log driver's that has lost its server, is given
     up. Threads that hang in writing to it are woken, and find it gone to nowhere."""
     stopped.get()
+    libc = ctypes.CDLL(None)
     outputs = {1, 2}
     while outputs:
         time.sleep(_READER)
@@ -89,9 +90,8 @@ def _wait_for_no_reader(stopped: "SimpleQueue[None]") -> None:
             if not taking.poll(_READER * 1000):
                 outputs.remove(each)
                 os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), each)
-                for thread in threading.enumerate():
-                    if thread.ident:
-                        signal.pthread_kill(thread.ident, _WAKE)
+                for thread in threading.enumerate():  # pthread_kill may crash on one that has just ended
+                    libc.tgkill(os.getpid(), thread.native_id or 0, _WAKE)
 
 
 @contextmanager
