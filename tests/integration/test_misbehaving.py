@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -219,8 +220,9 @@ def test_a_full_disk_is_told_and_the_status_is_written(
 # its answer
 
 
-def test_an_answer_of_many_megabytes_is_no_burden_on_the_supervisor(tmp_path: Path, recording: Path) -> None:
-    module(tmp_path, "odd", "def predict(**kwargs):\n    return {'text': 'x' * 300_000_000, 'n': float('nan')}\n")
+@pytest.mark.parametrize("size", [300_000_000, pytest.param(2**30, marks=pytest.mark.slow)])
+def test_an_answer_of_many_megabytes_is_no_burden_on_the_supervisor(tmp_path: Path, recording: Path, size: int) -> None:
+    module(tmp_path, "odd", f"def predict(**kwargs):\n    return {{'text': 'x' * {size}, 'n': float('nan')}}\n")
     ended, peak = with_peak(tmp_path, JOB_INPUT=str(recording))
     assert ended.code == 0, ended.stderr
     assert peak < BOUND
@@ -228,6 +230,27 @@ def test_an_answer_of_many_megabytes_is_no_burden_on_the_supervisor(tmp_path: Pa
         assert result.read(12) == b'{"text": "xx'
         result.seek(-15, os.SEEK_END)
         assert result.read() == b'xxx", "n": null}'[-15:]
+        assert result.tell() == size + len('{"text": "", "n": null}')
+
+
+@pytest.mark.slow
+def test_a_file_of_a_gibibyte_is_no_burden_on_the_supervisor(tmp_path: Path, recording: Path) -> None:
+    code = """
+    def predict(**kwargs):
+        with open(os.path.join(tempfile.gettempdir(), "large.bin"), "wb") as large:
+            large.truncate(2**30 - 3)
+            large.seek(0, os.SEEK_END)
+            large.write(b"end")
+        return open(large.name, "rb")
+    """
+    module(tmp_path, "odd", "import tempfile\n" + textwrap.dedent(code))
+    ended, peak = with_peak(tmp_path, JOB_INPUT=str(recording))
+    assert ended.code == 0, ended.stderr
+    assert peak < BOUND
+    [result] = results(tmp_path)
+    with (tmp_path / "out" / result).open("rb") as file:
+        file.seek(-3, os.SEEK_END)
+        assert (file.read(), file.tell()) == (b"end", 2**30)
 
 
 def test_an_error_in_the_disguise_of_many_megabytes_is_found(run: Callable[..., Ended], tmp_path: Path) -> None:
