@@ -27,8 +27,6 @@ from supervisor.work import Item
 
 # Items begun and not yet told of: how far the model may get ahead of one that takes long.
 _UNTOLD = 4096
-# The share of the places for items that is filled at once: threads that wake for each item take more from the model.
-_BURST = 4
 # Seconds for a prediction to give up once its model was ended, and for what is on its way to storage after that.
 _CUT_OFF, _LAST_UPLOADS = 2.0, 2.0
 # Seconds for whoever tells of an item at that moment: what it tells it to may take no more.
@@ -161,7 +159,7 @@ class Room:
     """The bounds on what is fetched and not yet stored."""
 
     def __init__(self, bounds: Bounds) -> None:
-        self._items = _Places(bounds.items, bounds.items // _BURST)
+        self._items = _Places(bounds.items)
         self._bound = bounds.size
         self._sizes: dict[int, int] = {}
         self._freed = threading.Condition()
@@ -190,26 +188,16 @@ class Room:
 class _Places:
     """So many may be inside at once. threading.Semaphore is written in Python, and takes several locks for one."""
 
-    def __init__(self, count: int, together: int = 1) -> None:
-        """together: how many have left before their places are taken again; at most `count`, or they never are."""
-        self._together = together
-        self._left = 0
-        self._leaving = threading.Lock()
+    def __init__(self, count: int) -> None:
         self._free: SimpleQueue[None] = SimpleQueue()
         for _ in range(count):
-            self._free.put(None)
+            self.leave()
 
     def enter(self) -> None:
         self._free.get()
 
     def leave(self) -> None:
-        with self._leaving:
-            self._left += 1
-            if self._left < self._together:
-                return
-            taken, self._left = self._left, 0
-        for _ in range(taken):
-            self._free.put(None)
+        self._free.put(None)
 
 
 class _Stage:

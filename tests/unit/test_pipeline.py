@@ -310,22 +310,3 @@ def test_more_fetchers_than_places_all_come_to_their_end(count: int) -> None:
     told: list[Outcome] = []
     Pipeline(Recorded(), told.append, Bounds(fetchers=4, items=1)).run(items(count))
     assert len(told) == count
-
-
-def test_a_model_that_takes_its_time_is_not_disturbed_by_each_item() -> None:
-    waited: list[int] = []
-
-    def during(stage: str, item: Item) -> None:
-        if stage == "predict" and item.index in (0, 1, 2, 3):
-            deadline = time.monotonic() + _PATIENCE
-            while len(steps.seen("fetch")) < 16 and time.monotonic() < deadline:
-                time.sleep(0.001)
-            while item.index and len(steps.seen("store")) < item.index and time.monotonic() < deadline:
-                time.sleep(0.001)
-            time.sleep(0.05)
-            waited.append(len(steps.seen("fetch")))
-
-    steps = Recorded(during)
-    Pipeline(steps, lambda _: None, Bounds(items=16)).run(items(64))
-    assert waited == [16, 16, 16, 16]
-    assert len(steps.seen("store")) == 64
