@@ -290,12 +290,15 @@ def test_nothing_is_told_once_the_rest_was() -> None:
     late = threading.Event()
 
     def during(stage: str, item: Item) -> None:
-        if stage == "store" and item.index == 0:
+        if stage != "store":
+            return
+        if len(steps.seen("store")) == 3:
+            pipeline.stop(Stopped("stopped by SIGTERM"))
+        if item.index == 0:
             assert late.wait(_PATIENCE)
 
     steps = Recorded(during)
     pipeline = Pipeline(steps, lambda outcome: told.append(outcome.item.index), Bounds(items=3))
-    threading.Timer(0.2, lambda: pipeline.stop(Stopped("stopped by SIGTERM"))).start()
     with pytest.raises(Stopped):
         pipeline.run(items(3))
     pipeline.wind_down(0.1)
