@@ -100,12 +100,16 @@ class Piece:
 
     item: Item
     found: Object
-    folder: Path
     local: Path
     seconds: MutableMapping[str, float] = field(default_factory=dict)
     answer: Answer | None = None
     log_tail: tuple[str, ...] = ()
     retried: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """The item's own, which holds nothing but its input until there is an answer."""
+        return self.local.parent
 
     def outcome(self, state: str, **more: Any) -> Outcome:
         return Outcome(
@@ -219,7 +223,7 @@ class Job:
         except Failure as failure:
             size, etag = (found.size, found.etag) if found else (None, None)
             return Outcome(item=item, state=ITEM_FAILED, size=size, etag=etag, seconds=seconds, failure=failure)
-        return Piece(item=item, found=found, folder=local.parent, local=local, seconds=seconds)
+        return Piece(item=item, found=found, local=local, seconds=seconds)
 
     def _look(self, item: Item) -> Object:
         try:

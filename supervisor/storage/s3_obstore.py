@@ -374,10 +374,8 @@ def _small(source: Path | bytes) -> bytes | None:
     if isinstance(source, bytes):
         return source if len(source) <= _SMALL_UPLOAD else None
     try:
-        with source.open("rb", buffering=0) as reader:
-            body = reader.read(_PIECE)
-            if len(body) == _PIECE:
-                body += reader.read(_SMALL_UPLOAD + 1 - _PIECE)
+        with source.open("rb") as reader:
+            body = reader.read(_SMALL_UPLOAD + 1)
     except OSError as error:
         raise disk_error(error, source) from error
     return body if len(body) <= _SMALL_UPLOAD else None
