@@ -68,11 +68,12 @@ def _upload(here: Bench, name: str, lines: Iterable[str]) -> None:
 
 def _plan() -> None:
     """In the child: what a job does before its first item is fetched, and then item by item."""
-    from supervisor import job, work
+    from supervisor import job
+    from supervisor.work.plan import plan_work
 
     spec = job.read(job.environment(), {})
     began = time.perf_counter()
-    items = sum(1 for _ in work.plan(spec))
+    items = sum(1 for _ in plan_work(spec))
     print(json.dumps({"items": items, "seconds": time.perf_counter() - began}))
 
 

@@ -8,13 +8,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from supervisor import __version__, device, storage, work
-from supervisor.device import Device
+from supervisor import __version__, storage
 from supervisor.failures import SUCCESS, DiskTrouble, Failure, Stopped
 from supervisor.job import JobSpec
+from supervisor.machine import device
+from supervisor.machine.device import Device
+from supervisor.model.environment import guest_environment
 from supervisor.model.runner import Model
-from supervisor.storage import Object
-from supervisor.work import Item
+from supervisor.stages import look_at
+from supervisor.work.plan import plan_work
 
 # Of a prefix so many objects are listed, which is what S3 gives in one page.
 _PAGE = 1000
@@ -95,7 +97,7 @@ def _looked(name: str, look: Callable[[], tuple[str, dict[str, Any]]]) -> Findin
 
 
 def _device(spec: JobSpec) -> tuple[str, dict[str, Any]]:
-    found = device.find(spec.device, spec.guest_environment)
+    found = device.find(spec.device, guest_environment(spec.environment))
     if found.kind == "cpu":
         why = f": {found.note}" if found.note else f": JOB_DEVICE is {spec.device}" if spec.device == "cpu" else ""
         return f"CPU{why}", found.as_dict()
@@ -111,7 +113,8 @@ def _model(spec: JobSpec) -> list[Finding]:
 
         def module() -> tuple[str, dict[str, Any]]:
             nonlocal model
-            model = Model(spec, Device(kind="cpu"), Path(folder, "tmp"), log.append)
+            environment = guest_environment(spec.environment)
+            model = Model(spec, environment, Device(kind="cpu"), Path(folder, "tmp"), log.append)
             model.start()
             described = model.prepare()
             found = (
@@ -164,8 +167,8 @@ def _first_names(spec: JobSpec) -> tuple[int | None, list[str]]:
     """How many inputs there are, as far as it is known, and the names of the first. Trouble with them is told as the
     input's."""
     try:
-        plan = work.plan(spec)
-        return plan.total, [item.file_name for item in islice(plan, _LOOKED_AT)] or ["input.json"]
+        work = plan_work(spec)
+        return work.total, [item.file_name for item in islice(work, _LOOKED_AT)] or ["input.json"]
     except Stopped:
         raise
     except Failure:
@@ -188,14 +191,14 @@ def _disk() -> tuple[str, dict[str, Any]]:
 
 def _input(spec: JobSpec) -> tuple[str, dict[str, Any]]:
     """An event's objects are all looked at; of a manifest or a prefix the first one is."""
-    plan = work.plan(spec)
-    items = list(islice(plan, _PAGE + 1))
-    count = plan.total if plan.total is not None else min(len(items), _PAGE)
-    more = "+" if plan.total is None and len(items) > _PAGE else ""
+    work = plan_work(spec)
+    items = list(islice(work, _PAGE + 1))
+    count = work.total if work.total is not None else min(len(items), _PAGE)
+    more = "+" if work.total is None and len(items) > _PAGE else ""
     child = f" for child {spec.slice.index} of {spec.slice.count}" if spec.slice else ""
     if not items:
         return f"no inputs{child}", {"count": 0}
-    sizes = [_looked_at(item).size for item in (items if spec.event else items[:1])]
+    sizes = [look_at(item).size for item in (items if spec.event else items[:1])]
     first = f"{items[0].shown} " + ("of unknown size" if sizes[0] is None else f"of {sizes[0]:,} bytes")
     facts = {"count": count, "more": bool(more), "uri": items[0].shown, "bytes": sizes[0]}
     if count == 1:
@@ -203,13 +206,6 @@ def _input(spec: JobSpec) -> tuple[str, dict[str, Any]]:
     if spec.event:
         return f"{count} inputs, all there", facts
     return f"{count:,}{more} inputs{child}, the first is {first}", facts
-
-
-def _looked_at(item: Item) -> Object:
-    try:
-        return storage.of(item.uri).stat(item.uri, item.version)
-    except storage.StorageError as error:
-        raise storage.on_input(error) from None
 
 
 def _output(spec: JobSpec) -> tuple[str, dict[str, Any]]:

@@ -11,10 +11,12 @@ import traceback
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from supervisor import __version__, guard, job, work
+from supervisor import __version__, job
 from supervisor.failures import SUCCESS, TABLE, BadUsage, Bug, Failure, Stopped
 from supervisor.job import VARIABLES, JobSpec, Variable
+from supervisor.machine import process, signals
 from supervisor.storage.uri import shown
+from supervisor.work.plan import plan_work
 
 _COMMANDS = {
     "run": "run the job that the environment and the flags describe (the default)",
@@ -37,7 +39,7 @@ examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The `supervisor` command; returns the exit code."""
-    guard.close_to_the_guest()
+    process.make_undumpable()
     try:
         words = sys.argv[1:] if argv is None else list(argv)
         try:
@@ -65,16 +67,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     from supervisor import run
-    from supervisor.status import sinks
+    from supervisor.status import reporters
 
-    environ, reporter = job.environment(), sinks.for_stdout()
+    environ, reporter = job.environment(), reporters.for_stdout()
     try:
-        guard.stop_on_signals()
+        signals.handle_stop_signals()
         spec = job.read(environ, vars(arguments))
         spec.require_complete()
         if arguments.dry_run:
             return _dry_run(spec)
-        guard.adopt_orphans()
+        process.become_subreaper()
         record = run.run(spec, reporter)
     except (BadUsage, Stopped) as failure:
         if not arguments.dry_run:
@@ -86,23 +88,23 @@ def _run(arguments: argparse.Namespace) -> int:
 def _refuse_flags(failure: BadUsage) -> int:
     """A job whose command line cannot be read is told where its environment says."""
     from supervisor import run
-    from supervisor.status import sinks
+    from supervisor.status import reporters
 
-    run.refuse(job.salvage(job.environment(), {}), failure, sinks.for_stdout())
+    run.refuse(job.salvage(job.environment(), {}), failure, reporters.for_stdout())
     return _told(failure)
 
 
 def _dry_run(spec: JobSpec) -> int:
     """What the job would do, item by item; no input is read, and nothing is run or written."""
-    from supervisor.status.sinks import printable
+    from supervisor.status.reporters import printable
 
-    plan, count = work.plan(spec), 0
-    for count, item in enumerate(plan, start=1):
+    work, count = plan_work(spec), 0
+    for count, item in enumerate(work, start=1):
         if count <= _DRY_RUN_SHOWS:
             print(printable(f"{item.shown} -> {shown(item.result_uri())}"))
     if count > _DRY_RUN_SHOWS:
         print(f"… and {count - _DRY_RUN_SHOWS:,} more")
-    left_out = f" ({plan.placeholders:,} folder placeholders left out)" if plan.placeholders else ""
+    left_out = f" ({work.placeholders:,} folder placeholders left out)" if work.placeholders else ""
     print(f"{count:,} to do{left_out}; status in {printable(spec.status_uri or '')}")
     return SUCCESS
 
@@ -110,8 +112,8 @@ def _dry_run(spec: JobSpec) -> int:
 def _check(arguments: argparse.Namespace) -> int:
     from supervisor import check
 
-    guard.stop_on_signals()
-    guard.adopt_orphans()
+    signals.handle_stop_signals()
+    process.become_subreaper()
     report = check.run(job.read(job.environment(), vars(arguments)))
     print(json.dumps(report.as_dict(), indent=2) if arguments.json else report.as_text())
     return report.exit_code
@@ -129,7 +131,7 @@ def _version(as_json: bool) -> int:
 
 
 def _told(failure: Failure) -> int:
-    from supervisor.status.sinks import error_line
+    from supervisor.status.reporters import error_line
 
     print(error_line(failure), file=sys.stderr, flush=True)
     return failure.code
@@ -194,7 +196,7 @@ def _add_flag(command: argparse.ArgumentParser, variable: Variable) -> None:
         facts.append(f"(default {variable.default})")
     command.add_argument(
         variable.flag,
-        dest=variable.dest,
+        dest=variable.member,
         metavar=("|".join(variable.choices) and "WORD") or variable.metavar,
         help=" ".join(facts).replace("%", "%%") + f" [{variable.name}]",
     )
@@ -207,4 +209,4 @@ def _exit_codes() -> str:
 
 def program() -> NoReturn:
     """The `supervisor` command as a process of its own."""
-    guard.leave(main())
+    process.exit_with(main())

@@ -23,7 +23,7 @@ from queue import SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar
 
 from supervisor.status.document import Outcome
-from supervisor.work import Item
+from supervisor.work.plan import Item
 
 # Items begun and not yet told of: how far the model may get ahead of one that takes long.
 _UNTOLD = 4096
@@ -76,7 +76,7 @@ class Pipeline(Generic[Fetched, Predicted]):
         """tell: called with each outcome, in the order of the work and never twice at once, from any thread."""
         self._steps = steps
         self._room = Room(bounds)
-        self._untold = _Places(_UNTOLD)
+        self._untold = _Slots(_UNTOLD)
         self._told = _InOrder(tell, self._untold)
         # All that the main thread ever waits for; unlike other queues it may be put to from a signal handler.
         self._end: SimpleQueue[BaseException | None] = SimpleQueue()
@@ -107,7 +107,7 @@ class Pipeline(Generic[Fetched, Predicted]):
         self._steps.cut_off()
         self._settle(self._predict, _CUT_OFF)
         self._settle(self._store, _LAST_UPLOADS)
-        self._told.rest(_LAST_TOLD)
+        self._told.flush(_LAST_TOLD)
 
     def _settle(self, stage: "_Stage", patience: float) -> None:
         """Waits until the stage has nothing in hand."""
@@ -159,7 +159,7 @@ class Room:
     """The bounds on what is fetched and not yet stored."""
 
     def __init__(self, bounds: Bounds) -> None:
-        self._items = _Places(bounds.items)
+        self._items = _Slots(bounds.items)
         self._bound = bounds.size
         self._sizes: dict[int, int] = {}
         self._freed = threading.Condition()
@@ -185,7 +185,7 @@ class Room:
         self._items.leave()
 
 
-class _Places:
+class _Slots:
     """So many may be inside at once. threading.Semaphore is written in Python, and takes several locks for one."""
 
     def __init__(self, count: int) -> None:
@@ -279,7 +279,7 @@ class _FirstStage(_Stage):
 class _InOrder:
     """Outcomes as they come from any thread, told in the order of the work."""
 
-    def __init__(self, tell: Callable[[Outcome], None], untold: _Places) -> None:
+    def __init__(self, tell: Callable[[Outcome], None], untold: _Slots) -> None:
         """untold: left once for each outcome that is told."""
         self._tell = tell
         self._untold = untold
@@ -298,7 +298,7 @@ class _InOrder:
                 self._next += 1
                 self._untold.leave()
 
-    def rest(self, patience: float) -> None:
+    def flush(self, patience: float) -> None:
         """Tells what is left, over the gaps of items that have not ended, and nothing after that. Not where a thread
         hangs in telling."""
         self._over = True

@@ -28,7 +28,7 @@ static long system_call(long number, long a, const void *b, const void *c) {
     return result;
 }
 
-/* rt_sigprocmask(SIG_BLOCK, {SIGINT, SIGTERM}); guard.py lets them through. */
+/* rt_sigprocmask(SIG_BLOCK, {SIGINT, SIGTERM}); machine/signals.py lets them through. */
 static void hold_back_stops(void) {
     unsigned long held = 1UL << (2 - 1) | 1UL << (15 - 1);
     long result;

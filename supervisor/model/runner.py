@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
-from supervisor import guard
-from supervisor.device import Device
 from supervisor.failures import (
     BadUsage,
     DiskTrouble,
@@ -23,9 +21,12 @@ from supervisor.failures import (
     Stopped,
 )
 from supervisor.job import JobSpec
-from supervisor.model import answer, description, find, memory, releases
+from supervisor.machine import memory, users
+from supervisor.machine.device import Device
+from supervisor.model import description, find, releases, strict_json
+from supervisor.model.answer_rules import LARGEST
 from supervisor.model.description import Field, Module
-from supervisor.model.process import Guest, GuestDied, GuestDismissed, GuestTimeout
+from supervisor.model.guest import Guest, GuestDied, GuestDismissed, GuestTimeout
 from supervisor.model.usage import NOTHING, Usage, in_turn
 
 # The name of the answer, which lies beside the input: what modules write there themselves has other names.
@@ -67,9 +68,9 @@ class Answer:
         if not self.raw:
             return self
         if isinstance(self.source, Path):
-            answer.settle(self.source)
+            strict_json.rewrite(self.source)
             return replace(self, raw=False)
-        return replace(self, raw=False, source=answer.strict(self.source))
+        return replace(self, raw=False, source=strict_json.of(self.source))
 
 
 class Model:
@@ -80,21 +81,27 @@ class Model:
     """
 
     def __init__(
-        self, spec: JobSpec, device: Device, scratch: Path, log: Callable[[str], None], worker: int = 0
+        self,
+        spec: JobSpec,
+        environment: Mapping[str, str],
+        device: Device,
+        scratch: Path,
+        log: Callable[[str], None],
+        copy: int = 0,
     ) -> None:
-        """scratch: a folder to be made for the model's temporary files; worker: which of spec.workers this is.
+        """environment: the guest's; scratch: a folder to be made for the model's temporary files; copy: which of
+        spec.workers this is.
 
         Raises ImageUnfit without DEEPaaS, and BadUsage where JOB_RUN_AS cannot be.
         """
         self._spec = spec
-        self._gpus = device.pinned(worker, spec.workers)
-        given = spec.guest_environment
-        self._environment = {**given, **device.environment(worker, spec.workers, given)}
-        self._user = guard.user(spec.run_as) if spec.run_as else None
+        self._gpus = device.pinned(copy, spec.workers)
+        self._environment = {**environment, **device.environment(copy, spec.workers, environment)}
+        self._user = users.find(spec.run_as) if spec.run_as else None
         self._scratch = scratch
         self._log = log
         self._guest: Guest | None = None
-        memory.watch()  # which counts from now on
+        memory.kills()  # which are counted from now on
         self._change = threading.Lock()  # of the guest, which another thread may be about to end
         self._over = False
         self._used = NOTHING
@@ -108,7 +115,7 @@ class Model:
         self._scratch.mkdir(exist_ok=True)
         if self._user:
             self._scratch.parent.chmod(0o711)  # a way through, and nothing to see
-            guard.hand_over(self._user, self._scratch)
+            users.give(self._user, self._scratch)
         self._warm = self._program_ran = False
         with self._change:
             if self._over:
@@ -241,7 +248,7 @@ class Model:
         if reply["form"] == "bytes":
             return _bytes_answer(written, reply["media_type"], reply["name"])
         # A large one is strict by the way in which the worker writes, which has also looked for errors in disguise.
-        return _json_answer(written, "worker", raw=size <= answer.LARGEST)
+        return _json_answer(written, "worker", raw=size <= LARGEST)
 
     def _by_cli(self, arguments: Mapping[str, Any], source: Path, folder: Path) -> Answer:
         written = _unlike(source, folder / f"{_ANSWER}.json")
@@ -249,7 +256,7 @@ class Model:
         with self._lent(folder, source):
             self._program(releases.CLI, argv, None, written)
         _require_file(written, releases.CLI)
-        answer.settle(written)
+        strict_json.rewrite(written)
         return _json_answer(written, releases.CLI)
 
     def _by_predict(self, source: Path, folder: Path) -> Answer:
@@ -258,7 +265,7 @@ class Model:
             # It writes into its working folder first, which need not be writable elsewhere.
             self._program(releases.PREDICT, releases.predict_arguments(str(source), str(folder)), folder, written)
         _require_file(written, releases.PREDICT)
-        answer.settle(written, "repr")
+        strict_json.rewrite(written, "repr")
         return _json_answer(written, releases.PREDICT)
 
     def _program(self, name: str, argv: list[str], folder: Path | None, written: Path) -> None:
@@ -286,11 +293,11 @@ class Model:
         if self._user is None:
             yield
             return
-        guard.hand_over(self._user, folder, source.parent, source)
+        users.give(self._user, folder, source.parent, source)
         try:
             yield
         finally:
-            guard.take_back(folder)
+            users.reclaim(folder)
 
     def _warm_up(self) -> None:
         """As the REST API does before its first prediction, and DEEPaaS' programs never do: one module, one answer."""
@@ -379,11 +386,11 @@ def _death(death: GuestDied, during: str) -> Failure:
     failure: Failure
     told = str(death)
     if death.status == -signal.SIGKILL:
-        if killed := memory.watch().killed():
+        if killed := memory.kills().explain():
             failure = OutOfMemory(f"{told} while asked to {during}: {killed.told}", killed.hint)
             failure.crashed = working
             return failure
-        told += f" {memory.watch().not_for_memory()},"
+        told += f" {memory.kills().not_for_memory()},"
     if working:
         failure = ItemFailed(f"{told} in the middle of a prediction")
     else:

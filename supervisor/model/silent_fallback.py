@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from supervisor.device import Device
+from supervisor.machine.device import Device
 
 HINT = (
     "make the image's CUDA libraries fit its framework and the host's driver (use the module's own gpu tag as the "
@@ -75,7 +75,7 @@ def sign_in(line: str) -> Sign | None:
     return next((sign for sign in SIGNS if sign.pattern.search(line)), None)
 
 
-class Watch:
+class FallbackDetector:
     """Reads the model's log on its way to the job's, and remembers the first sign. On the CPU there is none to see."""
 
     def __init__(self, device: Device, log: Callable[[str], None]) -> None:

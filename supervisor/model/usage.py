@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from supervisor.device import Gpu, library_places
-from supervisor.model.family import Family
+from supervisor.machine.device import Gpu, library_places
+from supervisor.model.process_tree import ProcessTree
 
 # Seconds between two looks at the processes, and at the GPUs, at least; the first at these when it has begun to work.
 _EVERY, _EVERY_GPU, _FIRST_GPU = 1.0, 10.0, 3.0
@@ -79,11 +79,11 @@ def _known(usages: Sequence[Usage]) -> tuple[list[int], list[float], list[int], 
 
 
 class Meter:
-    """Looks at one guest's family until it is closed."""
+    """Looks at one guest's processes until it is closed."""
 
-    def __init__(self, family: Family, gpus: Sequence[Gpu] = (), library_path: str = "") -> None:
+    def __init__(self, tree: ProcessTree, gpus: Sequence[Gpu] = (), library_path: str = "") -> None:
         """gpus: those that the guest can see; library_path: its LD_LIBRARY_PATH."""
-        self._family = family
+        self._tree = tree
         self._gpus, self._library_path = gpus, library_path
         self._peak: int | None = None
         self._cpu: float | None = None
@@ -104,20 +104,20 @@ class Meter:
             )
 
     def look(self) -> None:
-        """Takes in what the family uses now."""
-        members = self._family.members()
+        """Takes in what the tree uses now."""
+        members = self._tree.members()
         resident = sum(member.resident for member in members)
         # The kernel knows each process's own peak, also of the moments between two looks.
         peak = max([resident, *(_peak_of(member.pid) for member in members)])
         self._take(peak, sum(member.cpu for member in members))
 
     def close(self) -> None:
-        """The family is gone: what the kernel told when it was reaped has the last word."""
+        """The tree is gone: what the kernel told when it was reaped has the last word."""
         self._closed.set()
-        toll = self._family.toll
+        reaped = self._tree.reaped_usage
         # A process counts its peak from before exec, when it was a copy of us.
         ours = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        self._take(toll.resident if toll.resident > ours else 0, toll.cpu)
+        self._take(reaped.resident if reaped.resident > ours else 0, reaped.cpu)
 
     def _take(self, peak: int, cpu: float) -> None:
         with self._lock:

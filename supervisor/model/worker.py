@@ -12,22 +12,21 @@ import copy
 import errno
 import fcntl
 import json
-import math
 import mimetypes
 import os
 import runpy
 import sys
 import traceback
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 ENTRY_POINTS = "deepaas.v2.model"
 # A module that closes or writes to the low descriptors does not meet our pipes here.
 HIGH_DESCRIPTOR = 512
-# Bytes from which on the supervisor does not look into an answer any more (its LARGEST).
-LARGE = 32 * 1024 * 1024
 # Characters up to which an answer travels in the reply: a file costs more than all else about it.
 SMALL = 32 * 1024
-SAID_FAILED = frozenset({"error", "fail", "failed", "failure"})
+# Not imported: no import system of ours comes near the module's, and no bytecode is left in the image.
+RULES = runpy.run_path(os.path.join(os.path.dirname(os.path.abspath(__file__)), "answer_rules.py"))
+disguised_error, finite, LARGEST = RULES["disguised_error"], RULES["finite"], RULES["LARGEST"]
 
 
 class Refused(Exception):
@@ -46,7 +45,7 @@ def main() -> None:
     with os.fdopen(requests, "r", encoding="utf-8") as lines:
         for line in lines:
             request = json.loads(line)
-            reply = answer(guest, request)
+            reply = reply_to(guest, request)
             reply["id"] = request["id"]
             flush_prints()
             if os.getpid() != process:
@@ -79,7 +78,7 @@ def flush_prints() -> None:
             pass
 
 
-def answer(guest: "Guest", request: Dict[str, Any]) -> Dict[str, Any]:
+def reply_to(guest: "Guest", request: Dict[str, Any]) -> Dict[str, Any]:
     try:
         return dict(getattr(guest, request["do"])(**request.get("with", {})), ok=True)
     except Refused as refused:
@@ -394,7 +393,7 @@ def write_json(result: Any, output: str) -> Dict[str, Any]:
         raise Refused("answer", "the module's answer cannot be JSON: %s" % described(error)) from None
     if small is not None:
         return {"form": "json", "answer": small}
-    if os.path.getsize(output) > LARGE:
+    if os.path.getsize(output) > LARGEST:
         fault = disguised_error(value)
         if fault is not None:
             raise Refused("answer", fault)
@@ -466,65 +465,6 @@ def plain(value: Any) -> Any:
     if hasattr(value, "__fspath__"):
         return str(value)
     raise TypeError("a value of type %s" % type(value).__name__)
-
-
-# an error in disguise: what that is, supervisor/model/answer.py says
-
-
-def disguised_error(answer: Any) -> Optional[str]:
-    """What the answer says went wrong, in one line; None for an answer."""
-    if answer is None:
-        return "the module answered nothing (null)"
-    for place, part in parts_of(decoded(answer)):
-        fault = fault_in(part) if isinstance(part, dict) else None
-        if fault is not None:
-            return "the module answered with an error%s: %s" % (place, fault)
-    return None
-
-
-def decoded(answer: Any) -> Any:
-    if not isinstance(answer, str):
-        return answer
-    try:
-        return json.loads(answer)
-    except (ValueError, RecursionError):
-        return answer
-
-
-def parts_of(answer: Any) -> Iterator[Tuple[str, Any]]:
-    yield "", answer
-    within, where = (answer, "") if isinstance(answer, list) else (None, "")
-    if isinstance(answer, dict):
-        within, where = answer.get("predictions"), " under predictions"
-        yield where, within
-    elements = within if isinstance(within, list) else list(within.values()) if isinstance(within, dict) else []
-    for number, element in enumerate(elements):
-        yield "%s at %d" % (where, number), element
-
-
-def fault_in(part: Dict[str, Any]) -> Optional[str]:
-    status, error = part.get("status"), part.get("error")
-    said = isinstance(status, str) and status.strip().lower() in SAID_FAILED
-    found = error is True or (isinstance(error, (str, list, dict)) and len(error) > 0)
-    if not (said or found):
-        return None
-    told = error if found and error is not True else part.get("message") or part.get("detail") or status or error
-    return (told if isinstance(told, str) else json.dumps(told))[:500]
-
-
-def finite(value: Any) -> Any:
-    """The value with null for NaN and the infinities, for which JSON has no word."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {finite_key(key): finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [finite(item) for item in value]
-    return value
-
-
-def finite_key(key: Any) -> Any:
-    return json.dumps(key) if isinstance(key, float) and not math.isfinite(key) else key
 
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from supervisor import __version__
-from supervisor.device import Device
 from supervisor.failures import SUCCESS, Failure, SpotReclaimed, Stopped, job_exit_code
 from supervisor.job import JobSpec
+from supervisor.machine.device import Device
 from supervisor.model.description import Module
 from supervisor.model.runner import Choice
 from supervisor.status.redaction import redacted
-from supervisor.work import Item
+from supervisor.work.plan import Item
 
 if TYPE_CHECKING:
     from supervisor.model.usage import Usage
@@ -75,24 +75,24 @@ class Outcome:
 class Record:
     """The job's story so far, in memory that does not grow with its items. `document` is what the sinks are given.
 
-    total: None while a prefix is being listed; `seen` then says how many items the listing has shown.
+    Several threads tell it what happens; each of its methods is one moment, whole.
     """
 
     def __init__(self, spec: JobSpec) -> None:
         self.spec = spec
-        self.total: int | None = 0
-        self.seen = 0
-        self.placeholders = 0
-        self.device: Device | None = None
-        self.module: Module | None = None
-        self.choice: Choice | None = None
-        self.usage: Usage | None = None
-        self.items_uri: str | None = None  # the list of all items, where there is one
-        self.results_table: str | None = None
-        self.failure: Failure | None = None
-        self.log_tail: tuple[str, ...] = ()
-        self.exit_code: int | None = None
-        self.seconds: dict[str, float] = {}
+        self._total: int | None = 0  # None while a prefix is being listed
+        self._seen = 0  # of the listing
+        self._placeholders = 0
+        self._device: Device | None = None
+        self._module: Module | None = None
+        self._choice: Choice | None = None
+        self._usage: Usage | None = None
+        self._items_uri: str | None = None
+        self._results_table: str | None = None
+        self._failure: Failure | None = None
+        self._log_tail: tuple[str, ...] = ()
+        self._exit_code: int | None = None
+        self._seconds: dict[str, float] = {}
         self._states = {DONE: 0, SKIPPED: 0, ITEM_FAILED: 0}
         self._failures: Counter[int] = Counter()
         self._first_failed: dict[int, Outcome] = {}  # by exit code
@@ -106,13 +106,56 @@ class Record:
         self._elapsed: float | None = None
         self._cut_short = False  # by a failure of the job itself
         # Taken with `with` alone: a signal handler that raises in the main thread leaves it released.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+
+    # what happens
+
+    def planned(self, total: int | None, placeholders: int) -> None:
+        """The work is known; total: None where a listing has yet to tell."""
+        with self._lock:
+            self._total, self._placeholders = total, placeholders
+
+    def listed(self, seen: int, placeholders: int) -> None:
+        """The work has shown so many items, and left out so many placeholders."""
+        with self._lock:
+            self._seen, self._placeholders = seen, placeholders
+
+    def listed_all(self, placeholders: int) -> None:
+        """The work has come to its end."""
+        with self._lock:
+            self._total, self._placeholders = self._seen, placeholders
+
+    def runs_on(self, device: Device) -> None:
+        with self._lock:
+            self._device = device
+
+    def prepared(self, module: Module, choice: Choice, seconds: float) -> None:
+        """The model is ready, after so many seconds."""
+        with self._lock:
+            self._module, self._choice = module, choice
+            self._seconds["model"] = seconds
+
+    def keeps(self, items_uri: str | None, results_table: str | None) -> None:
+        """Where the list of all items and the table of results will be."""
+        with self._lock:
+            self._items_uri, self._results_table = items_uri, results_table
+
+    def keeps_not(self, uri: str) -> None:
+        """One of these could not be written: the document names no list that is not there."""
+        with self._lock:
+            self._items_uri = None if self._items_uri == uri else self._items_uri
+            self._results_table = None if self._results_table == uri else self._results_table
+
+    def used(self, usage: "Usage") -> None:
+        """What the models used in all."""
+        with self._lock:
+            self._usage = usage
 
     def add(self, outcome: Outcome) -> None:
         with self._lock:
             self._states[outcome.state] += 1
             for stage, spent in outcome.seconds.items():
-                self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
+                self._seconds[stage] = self._seconds.get(stage, 0.0) + spent
             if outcome.failure is None:
                 self._rest.append(outcome)
                 return
@@ -130,25 +173,56 @@ class Record:
 
     def close(self, failure: Failure | None, log_tail: tuple[str, ...] = ()) -> int:
         """Settles the exit code: the job's own failure, else what its items come to."""
-        self._finished, self._elapsed = datetime.now(UTC), self.elapsed
-        self.failure, self.log_tail = failure, log_tail
-        self._cut_short = failure is not None
-        items = self.ended if self.total is None else self.total
-        self.exit_code = failure.code if failure else job_exit_code(items, self._failures, self.spec.max_failures)
-        if not failure and self.exit_code != SUCCESS:
-            # One failure tells all: the first of the kind that gave the job its code.
-            worst = self._first_failed.get(self.exit_code) or self._failed[0]
-            self.failure, self.log_tail = worst.failure, worst.log_tail
-        return self.exit_code
+        with self._lock:
+            self._finished, self._elapsed = datetime.now(UTC), self.elapsed
+            self._failure, self._log_tail = failure, log_tail
+            self._cut_short = failure is not None
+            items = self.ended if self._total is None else self._total
+            code = failure.code if failure else job_exit_code(items, self._failures, self.spec.max_failures)
+            if not failure and code != SUCCESS:
+                # One failure tells all: the first of the kind that gave the job its code.
+                worst = self._first_failed.get(code) or self._failed[0]
+                self._failure, self._log_tail = worst.failure, worst.log_tail
+            self._exit_code = code
+            return code
+
+    # what there is to tell
+
+    @property
+    def total(self) -> int | None:
+        """How many items the job has; None while that is not known."""
+        return self._total
+
+    @property
+    def device(self) -> Device | None:
+        return self._device
+
+    @property
+    def module(self) -> Module | None:
+        return self._module
+
+    @property
+    def choice(self) -> Choice | None:
+        return self._choice
+
+    @property
+    def failure(self) -> Failure | None:
+        """What ended the job, or the failure that stands for those of its items."""
+        return self._failure
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self._exit_code
 
     @property
     def interrupted(self) -> bool:
         """Whether it was stopped from outside, rather than ended."""
-        return isinstance(self.failure, Stopped | SpotReclaimed)
+        return isinstance(self._failure, Stopped | SpotReclaimed)
 
     @property
     def state(self) -> str:
-        if self.exit_code is None:
+        if self._exit_code is None:
             return RUNNING
         if self.interrupted:
             return INTERRUPTED
@@ -165,7 +239,7 @@ class Record:
     @property
     def several(self) -> bool:
         """Whether the job may have more than one item."""
-        return self.total is None or self.total > 1
+        return self._total is None or self._total > 1
 
     @property
     def counts(self) -> dict[str, Any]:
@@ -173,13 +247,13 @@ class Record:
             return self._counts()
 
     def _counts(self) -> dict[str, Any]:
-        listing = {"listing": True} if self.total is None else {}
-        total = max(self.seen, self.ended) if self.total is None else self.total
+        listing = {"listing": True} if self._total is None else {}
+        total = max(self._seen, self.ended) if self._total is None else self._total
         return {
             "total": total,
             **self._states,
             "pending": max(0, total - self.ended),
-            "placeholders": self.placeholders,
+            "placeholders": self._placeholders,
             **listing,
         }
 
@@ -191,55 +265,61 @@ class Record:
     def document(self) -> dict[str, Any]:
         """From any thread: one moment's story, whole."""
         with self._lock:
-            counts, listed = self._counts(), self._listed()
-            seconds = dict(self.seconds)
-            warnings = list(self._warnings)
-        if self._warnings_more:
-            warnings.append(f"and {self._warnings_more:,} more")
-        now, elapsed = self._finished or datetime.now(UTC), self.elapsed
-        spec, module, image = self.spec, self.module, self.spec.image
+            now, elapsed = self._finished or datetime.now(UTC), self.elapsed
+            module, image = self._module, self.spec.image
+            document = without_none(
+                {
+                    "version": VERSION,
+                    "state": self.state,
+                    "exit_code": self._exit_code,
+                    "job": self._job(),
+                    "started": _timestamp(self._started),
+                    "updated": _timestamp(now),
+                    "finished": _timestamp(now) if self._finished else None,
+                    "counts": self._counts(),
+                    "seconds": {name: round(spent, 4) for name, spent in self._seconds.items()}
+                    | {"total": round(elapsed, 4)},
+                    "throughput": round(self.ended / elapsed, 3) if self.ended and elapsed else None,
+                    "module": without_none({"name": module.name, "version": module.version}) if module else None,
+                    "image": without_none(
+                        {"name": image.name, "base": image.base, "module": image.module, "variant": image.variant}
+                    )
+                    or None,
+                    "versions": without_none(
+                        {
+                            "supervisor": __version__,
+                            "deepaas": module.deepaas if module else None,
+                            "python": module.python if module else None,
+                        }
+                    ),
+                    "device": _device_as_dict(self._device) if self._device else None,
+                    "runner": {"name": self._choice.runner, "why": self._choice.why} if self._choice else None,
+                    "usage": without_none(self._usage.as_dict()) or None if self._usage else None,
+                    "warnings": self._told_warnings() or None,
+                    "items": self._listed(),
+                    "items_uri": self._items_uri,
+                    "results_table": self._results_table,
+                    "error": failure_as_dict(self._failure, self._log_tail, _LOG) if self._failure else None,
+                }
+            )
+        # Redacting a hundred items takes milliseconds; outcomes do not change.
+        return document | {"items": [outcome.as_dict() for outcome in document["items"]]}
+
+    def _job(self) -> dict[str, Any]:
+        identity, share = self.spec.identity, self.spec.slice
         return without_none(
             {
-                "version": VERSION,
-                "state": self.state,
-                "exit_code": self.exit_code,
-                "job": without_none(
-                    {
-                        "id": spec.identity.id,
-                        "attempt": spec.identity.attempt,
-                        "array_index": spec.identity.array_index,
-                        "array_size": spec.slice.count if spec.slice else None,
-                        "queue": spec.identity.queue,
-                    }
-                ),
-                "started": _timestamp(self._started),
-                "updated": _timestamp(now),
-                "finished": _timestamp(now) if self._finished else None,
-                "counts": counts,
-                "seconds": {name: round(spent, 4) for name, spent in seconds.items()} | {"total": round(elapsed, 4)},
-                "throughput": round(self.ended / elapsed, 3) if self.ended and elapsed else None,
-                "module": without_none({"name": module.name, "version": module.version}) if module else None,
-                "image": without_none(
-                    {"name": image.name, "base": image.base, "module": image.module, "variant": image.variant}
-                )
-                or None,
-                "versions": without_none(
-                    {
-                        "supervisor": __version__,
-                        "deepaas": module.deepaas if module else None,
-                        "python": module.python if module else None,
-                    }
-                ),
-                "device": _device_as_dict(self.device) if self.device else None,
-                "runner": {"name": self.choice.runner, "why": self.choice.why} if self.choice else None,
-                "usage": without_none(self.usage.as_dict()) or None if self.usage else None,
-                "warnings": warnings or None,
-                "items": [outcome.as_dict() for outcome in listed],
-                "items_uri": self.items_uri,
-                "results_table": self.results_table,
-                "error": failure_as_dict(self.failure, self.log_tail, _LOG) if self.failure else None,
+                "id": identity.id,
+                "attempt": identity.attempt,
+                "array_index": identity.array_index,
+                "array_size": share.count if share else None,
+                "queue": identity.queue,
             }
         )
+
+    def _told_warnings(self) -> list[str]:
+        more = [f"and {self._warnings_more:,} more"] if self._warnings_more else []
+        return self._warnings + more
 
     def _listed(self) -> list[Outcome]:
         rest = list(self._rest)[max(0, len(self._rest) + len(self._failed) - LISTED) :]

@@ -10,7 +10,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from supervisor.job import guest_environment
+from supervisor.model.environment import guest_environment
 
 LIBRARIES = (
     "boto3",

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from supervisor import job
-from supervisor.device import Device
 from supervisor.failures import BadUsage
+from supervisor.machine.device import Device
 from supervisor.model.runner import Model
 from tests.conftest import image
 from tests.integration.cases import COLUMNS, EVERY_TYPE, QUICK, Column
@@ -23,7 +23,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     column: Column = request.param
     folder = tmp_path_factory.mktemp("image")
     environment = image(folder, "every_type", column.release, column.python).environment
-    model = Model(job.read(environment, {}), Device(kind="cpu"), folder / "scratch", lambda line: None)
+    model = Model(job.read(environment, {}), environment, Device(kind="cpu"), folder / "scratch", lambda line: None)
     model.start()
     model.prepare()
     yield model

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from supervisor import job
-from supervisor.device import Device
 from supervisor.failures import BadUsage, ItemFailed, Stopped
-from supervisor.model.memory import Watch
+from supervisor.machine.device import Device
+from supervisor.machine.memory import MemoryKills
 from supervisor.model.runner import Choice, Model
 from tests.conftest import Ended, S3Server, image
 from tests.integration.cell import alive
@@ -79,7 +79,7 @@ def test_what_killed_its_model_but_once_is_done_in_the_end(run: Callable[..., En
 
 
 def test_a_kill_by_somebody_is_not_taken_for_a_lack_of_memory(run: Callable[..., Ended]) -> None:
-    if Watch()._kills() is None:
+    if MemoryKills()._counted() is None:
         pytest.skip("this kernel does not count kills for memory")
     ended = run("def predict(**kwargs):\n    os.kill(os.getpid(), 9)\n")
     assert ended.code == 65
@@ -305,7 +305,7 @@ def model(tmp_path: Path) -> Iterator[Callable[..., Model]]:
     def start(body: str, **variables: str) -> Model:
         module(tmp_path, "odd", body)
         environment = {**image(tmp_path, ()).environment, **variables}
-        one = Model(job.read(environment, {}), Device(kind="cpu"), tmp_path / "scratch", lambda line: None)
+        one = Model(job.read(environment, {}), environment, Device(kind="cpu"), tmp_path / "scratch", lambda line: None)
         started.append(one)
         one.start()
         one.prepare()
@@ -332,7 +332,7 @@ def test_a_model_that_died_between_two_items_is_started_again(model: Callable[..
     first = predicted(one, tmp_path)["pid"]
     os.kill(first, signal.SIGKILL)
     assert one._guest is not None
-    assert one._guest.family.ended_within(30)
+    assert one._guest.tree.ended_within(30)
     assert predicted(one, tmp_path, 1)["pid"] != first
 
 

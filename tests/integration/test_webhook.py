@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from standardwebhooks import Webhook as Verifier
 
-from supervisor.status import telling
-from supervisor.status.sinks import JsonLines
-from supervisor.status.telling import Telling
+from supervisor.status import publisher
+from supervisor.status.publisher import Publisher
+from supervisor.status.reporters import JsonLines
 from supervisor.status.webhook import Webhook
 from tests.conftest import Ended, Supervisor, image
 from tests.unit.status.jobs import done, record
@@ -230,10 +230,10 @@ def test_a_job_that_was_stopped_waits_no_longer_than_it_has(tmp_path: Path, reco
 
 
 def test_progress_is_told_while_the_job_runs(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telling, "_DOCUMENT", 0.01)
-    monkeypatch.setattr(telling, "_EVENT", 0.0)
+    monkeypatch.setattr(publisher, "_DOCUMENT", 0.01)
+    monkeypatch.setattr(publisher, "_EVENT", 0.0)
     made = record(2, output=None, status_url=receiver.url, status_secret=base64.b64decode(SECRET[6:]))
-    tells = Telling(made, JsonLines(io.StringIO()))
+    tells = Publisher(made, JsonLines(io.StringIO()))
     tells.first()
     receiver.wait_for(1)
     tells.item(done(0))
@@ -249,11 +249,11 @@ def test_progress_is_told_while_the_job_runs(receiver: Receiver, monkeypatch: py
 def test_progress_that_had_to_wait_for_an_earlier_event_is_told_after_it(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(telling, "_DOCUMENT", 0.01)
-    monkeypatch.setattr(telling, "_EVENT", 0.0)
+    monkeypatch.setattr(publisher, "_DOCUMENT", 0.01)
+    monkeypatch.setattr(publisher, "_EVENT", 0.0)
     receiver.may_answer.clear()
     made = record(2, output=None, status_url=receiver.url)
-    tells = Telling(made, JsonLines(io.StringIO()))
+    tells = Publisher(made, JsonLines(io.StringIO()))
     tells.first()
     receiver.wait_for(1)
     tells.item(done(0))
@@ -266,12 +266,12 @@ def test_progress_that_had_to_wait_for_an_earlier_event_is_told_after_it(
 
 
 def test_a_receiver_that_hangs_holds_no_item_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telling, "_DOCUMENT", 0.01)
-    monkeypatch.setattr(telling, "_EVENT", 0.0)
-    monkeypatch.setattr(telling, "_WEBHOOK_PATIENCE", 0.5)
+    monkeypatch.setattr(publisher, "_DOCUMENT", 0.01)
+    monkeypatch.setattr(publisher, "_EVENT", 0.0)
+    monkeypatch.setattr(publisher, "_WEBHOOK_PATIENCE", 0.5)
     with _server(_is_silent) as address:
         made = record(1_000, output=None, status_url=f"http://{address}/")
-        tells = Telling(made, JsonLines(io.StringIO()))
+        tells = Publisher(made, JsonLines(io.StringIO()))
         tells.first()
         for index in range(1_000):
             tells.item(done(index))

@@ -20,12 +20,13 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from supervisor import cli, events, job, work
+from supervisor import cli, job
 from supervisor.failures import BadUsage, Failure
 from supervisor.job import VARIABLES, JobSpec
-from supervisor.naming import Naming
 from supervisor.storage.uri import local_path, scheme, shown
-from supervisor.work import Item
+from supervisor.work import events
+from supervisor.work.naming import Naming
+from supervisor.work.plan import Item, plan_work
 
 QUICK, WHOLE = 250, 2_500  # cases for each property, of which there are eleven
 BUCKET = "recordings"
@@ -254,7 +255,7 @@ def read(**variables: str) -> JobSpec:
 
 def planned(spec: JobSpec) -> list[Item]:
     """The job's items, each of them checked."""
-    items = list(work.plan(spec))
+    items = list(plan_work(spec))
     for item in items:
         assert is_inside(spec.output or "", item.result_uri())
         _has_a_file_name(item)
@@ -390,7 +391,7 @@ def test_any_manifest_is_work_or_a_failure(lines: list[bytes], output: str, zipp
         manifest.flush()
         array = {"JOB_ARRAY_INDEX": index, "JOB_ARRAY_SIZE": "3"} if index else {}
         try:
-            for item in work.plan(read(JOB_MANIFEST=manifest.name, JOB_OUTPUT=output, **array)):
+            for item in plan_work(read(JOB_MANIFEST=manifest.name, JOB_OUTPUT=output, **array)):
                 _has_a_file_name(item)
                 result = item.result_uri()
                 assert is_inside(output, result) or result.startswith(tuple(_whole_places(lines)))

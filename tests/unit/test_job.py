@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from supervisor import job
 from supervisor.failures import BadUsage
-from supervisor.job import VARIABLES, JobSpec, Slice
+from supervisor.job import VARIABLES, JobSpec
+from supervisor.machine.scheduler import Slice
 
 INPUT = {"JOB_INPUT": "s3://recordings/a.wav", "JOB_OUTPUT": "s3://recordings/out/"}
 SECRET = "whsec_" + base64.b64encode(b"a signing key of some length").decode()
@@ -226,7 +227,7 @@ def test_a_near_miss_is_refused_with_what_was_meant(wrong: str, meant: str) -> N
 )  # fmt: skip
 def test_other_peoples_names_are_left_alone(name: str) -> None:
     environ = {**INPUT, "AWS_BATCH_JOB_ID": "1", "JOB_ARRAY_INDEX": "0", name: "5"}
-    assert name in read(**environ).guest_environment
+    assert name in read(**environ).environment
 
 
 @pytest.mark.parametrize("variable", VARIABLES, ids=lambda v: v.name)
@@ -387,43 +388,6 @@ def test_slices_are_contiguous_disjoint_complete_and_even(total: int, count: int
 def test_the_image_is_what_its_build_recorded() -> None:
     image = read(**INPUT, SUPERVISOR_IMAGE="r/m@sha256:1", SUPERVISOR_BASE="b@sha256:2", SUPERVISOR_VARIANT="cpu").image
     assert (image.name, image.base, image.module, image.variant) == ("r/m@sha256:1", "b@sha256:2", None, "cpu")
-
-
-# the guest
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN",
-        "AWS_ACCESS_KEY", "AWS_SECRET_KEY", "AWS_CREDENTIAL_EXPIRATION", "AWS_CREDENTIAL_FILE",
-        "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE", "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ROLE_ARN",
-        "AWS_ROLE_SESSION_NAME", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-        "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN",
-        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "AWS_BEARER_TOKEN_BEDROCK", "AWS_LOGIN_CACHE_DIRECTORY",
-        "AWSACCESSKEYID", "AWSSECRETACCESSKEY", "AWSSESSIONTOKEN", "BOTO_CONFIG", "S3_ACCESS_KEY_ID",
-        "S3_SECRET_ACCESS_KEY", "MINIO_SECRET_KEY", "MC_HOST_play", "ECS_CONTAINER_METADATA_URI_V4",
-        "JOB_INPUT", "JOB_EVENT", "JOB_STATUS_URL", "JOB_STATUS_SECRET", "SUPERVISOR_IMAGE",
-    ],
-)  # fmt: skip
-def test_no_credential_and_nothing_of_ours_reaches_the_guest(name: str) -> None:
-    environ = {name: "hunter2", "SUPERVISOR_CHILD_" + name: "hunter2"}
-    assert "hunter2" not in job.guest_environment(environ).values()
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["PATH", "HOME", "LD_LIBRARY_PATH", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_CA_BUNDLE",
-     "AWS_BATCH_JOB_ID", "AWS_BATCH_JOB_ARRAY_INDEX", "AWS_EXECUTION_ENV", "DEEPAAS_V2_MODEL", "RCLONE_CONFIG",
-     "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "JOB_NAME", "HTTPS_PROXY", "TOKENIZERS_PARALLELISM"],
-)  # fmt: skip
-def test_the_images_own_environment_reaches_the_guest(name: str) -> None:
-    assert job.guest_environment({name: "x"}) == {name: "x"}
-
-
-def test_what_the_launcher_set_aside_is_given_back() -> None:
-    environ = {"LD_LIBRARY_PATH": "/supervisor/lib", "SUPERVISOR_CHILD_LD_LIBRARY_PATH": "/usr/local/cuda/lib64"}
-    assert job.guest_environment(environ) == {"LD_LIBRARY_PATH": "/usr/local/cuda/lib64"}
 
 
 # anything

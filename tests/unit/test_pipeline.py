@@ -10,7 +10,7 @@ import pytest
 from supervisor.failures import Bug, ItemFailed, Stopped
 from supervisor.pipeline import Bounds, Pipeline, Room
 from supervisor.status.document import DONE, ITEM_FAILED, Outcome
-from supervisor.work import Item
+from supervisor.work.plan import Item
 
 _PATIENCE = 30
 

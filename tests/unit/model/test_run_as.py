@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from supervisor import guard
 from supervisor.failures import BadUsage, ItemFailed
-from supervisor.guard import User
-from supervisor.model import process
+from supervisor.machine import users
+from supervisor.machine.users import User
+from supervisor.model import guest
 from supervisor.model.find import Installation
-from supervisor.model.process import Guest
+from supervisor.model.guest import Guest
 from supervisor.model.runner import _require_file
 
 NOBODY = User(uid=65534, gid=65534)
@@ -61,7 +61,7 @@ def job_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     shared = Path(tempfile.mkdtemp(prefix="worker-"))
     shared.chmod(0o755)
     (shared / "worker.py").write_text(WORKER)
-    monkeypatch.setattr(process, "WORKER", shared / "worker.py")
+    monkeypatch.setattr(guest, "WORKER", shared / "worker.py")
     yield folder
     shutil.rmtree(folder)
     shutil.rmtree(shared)
@@ -77,14 +77,14 @@ def test_the_guest_reaches_its_item_and_nothing_else(job_folder: Path) -> None:
     source.parent.mkdir(parents=True)
     source.write_text("RIFF")
     job_folder.chmod(0o711)
-    guard.hand_over(NOBODY, scratch)
-    guard.hand_over(NOBODY, folder, source.parent, source)
+    users.give(NOBODY, scratch)
+    users.give(NOBODY, folder, source.parent, source)
     installation = Installation(python=Path(PYTHON or ""), programs_folder=Path("/bin"), programs=(), on_path=True)
     guest = Guest(installation, {"PATH": os.defpath, "HOME": "/root"}, scratch, lambda line: None, user=NOBODY)
     try:
         said = guest.ask("look", source=str(source), folder=str(folder), job=str(job_folder), other=str(other))
-        guard.take_back(folder)
-        later = guest.family.members()
+        users.reclaim(folder)
+        later = guest.tree.members()
     finally:
         guest.end()
     del said["id"], said["ok"]
@@ -100,8 +100,8 @@ def test_the_guest_reaches_its_item_and_nothing_else(job_folder: Path) -> None:
         "lists": "PermissionError",
         "other": "PermissionError",
     }
-    assert [member.pid for member in later] == [guest.family.pid]
-    assert guest.family.poll() is not None
+    assert [member.pid for member in later] == [guest.tree.pid]
+    assert guest.tree.poll() is not None
     found = folder.stat()
     assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (os.geteuid(), 0o700)
 
@@ -118,20 +118,23 @@ def test_the_guest_reaches_its_item_and_nothing_else(job_folder: Path) -> None:
     ],
 )
 def test_a_user_is_a_number_two_numbers_or_a_name(run_as: str, user: User) -> None:
-    assert guard.user(run_as) == user
+    assert users.find(run_as) == user
 
 
 def test_a_name_that_the_image_does_not_know_is_bad_usage() -> None:
     with pytest.raises(BadUsage, match="JOB_RUN_AS is 'no-such-user': the image has no such user") as refused:
-        guard.user("no-such-user")
+        users.find("no-such-user")
     assert "uid:gid" in refused.value.hint
 
 
 @AS_ROOT
 def test_only_root_can_become_another_user() -> None:
-    code = "import os; os.setuid(65534); from supervisor import guard; guard.user('1000')"
+    code = "import os; os.setuid(65534); from supervisor.machine import users; users.find('1000')"
     ended = subprocess.run(
-        [sys.executable, "-c", f"from supervisor import guard; {code}"], capture_output=True, text=True, check=False
+        [sys.executable, "-c", f"from supervisor.machine import users; {code}"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert "JOB_RUN_AS is '1000', but the supervisor runs as user 65534, who cannot become another" in ended.stderr
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from supervisor.device import Device, Gpu
-from supervisor.model.silent_fallback import Watch, sign_in
+from supervisor.machine.device import Device, Gpu
+from supervisor.model.silent_fallback import FallbackDetector, sign_in
 
 CUDA = Device(kind="cuda", gpus=(Gpu(name="Tesla T4", memory=15843721216),), driver="12.4")
 CPU = Device(kind="cpu")
@@ -80,7 +80,7 @@ def test_what_is_printed_beside_a_gpu_in_use_means_nothing(line: str) -> None:
 
 def test_the_line_is_quoted_and_passed_on() -> None:
     passed: list[str] = []
-    watch = Watch(CUDA, passed.append)
+    watch = FallbackDetector(CUDA, passed.append)
 
     watch.line("ready")
     watch.line("  CUDA is not available, so be patient")
@@ -91,7 +91,7 @@ def test_the_line_is_quoted_and_passed_on() -> None:
 
 
 def test_a_fallback_is_told_once_however_often_it_is_printed() -> None:
-    watch = Watch(CUDA, lambda line: None)
+    watch = FallbackDetector(CUDA, lambda line: None)
     watch.line("failed call to cuInit: CUDA_ERROR_UNKNOWN")
     watch.line("Cannot dlopen some GPU libraries.")
 
@@ -101,14 +101,14 @@ def test_a_fallback_is_told_once_however_often_it_is_printed() -> None:
 
 
 def test_on_the_cpu_it_is_no_fallback() -> None:
-    watch = Watch(CPU, lambda line: None)
+    watch = FallbackDetector(CPU, lambda line: None)
     watch.line("failed call to cuInit: CUDA_ERROR_NO_DEVICE")
 
     assert watch.take() is None
 
 
 def test_a_long_line_is_quoted_in_part() -> None:
-    watch = Watch(CUDA, lambda line: None)
+    watch = FallbackDetector(CUDA, lambda line: None)
     watch.line("CUDA is not available " + "x" * 8000)
 
     assert len(watch.take() or "") < 400

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from supervisor import device
-from supervisor.device import Gpu
+from supervisor.machine import device
+from supervisor.machine.device import Gpu
 from supervisor.model import usage
-from supervisor.model.family import Family
+from supervisor.model.process_tree import ProcessTree
 from supervisor.model.usage import NOTHING, Meter, Usage, in_turn, together
 
 MIB = 1024 * 1024
@@ -41,16 +41,16 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def guests() -> Iterator[list[Family]]:
-    started: list[Family] = []
+def guests() -> Iterator[list[ProcessTree]]:
+    started: list[ProcessTree] = []
     yield started
     for guest in started:
         guest.kill()
 
 
-def guest_with(guests: list[Family], code: str) -> Family:
+def guest_with(guests: list[ProcessTree], code: str) -> ProcessTree:
     """A guest that has come to the end of that code, and waits."""
-    guest = Family(
+    guest = ProcessTree(
         [sys.executable, "-c", code + "\nprint(flush=True)\nimport time; time.sleep(600)"],
         {"PATH": os.defpath},
         stdout=subprocess.PIPE,
@@ -61,7 +61,7 @@ def guest_with(guests: list[Family], code: str) -> Family:
     return guest
 
 
-def test_a_peak_between_two_looks_is_known(guests: list[Family]) -> None:
+def test_a_peak_between_two_looks_is_known(guests: list[ProcessTree]) -> None:
     guest = guest_with(guests, "held = b'x' * 200_000_000\ndel held")
     meter = Meter(guest)
     meter.look()
@@ -69,7 +69,7 @@ def test_a_peak_between_two_looks_is_known(guests: list[Family]) -> None:
     assert (meter.usage().peak_memory or 0) > 200_000_000
 
 
-def test_children_count(guests: list[Family]) -> None:
+def test_children_count(guests: list[ProcessTree]) -> None:
     child = "held = b'x' * 80_000_000; print(flush=True); import time; time.sleep(600)"
     guest = guest_with(
         guests,
@@ -83,7 +83,7 @@ def test_children_count(guests: list[Family]) -> None:
     assert (meter.usage().peak_memory or 0) > 160_000_000
 
 
-def test_the_time_of_children_that_are_gone_counts(guests: list[Family]) -> None:
+def test_the_time_of_children_that_are_gone_counts(guests: list[ProcessTree]) -> None:
     busy = "import time\nwhile time.process_time() < 0.5: pass"
     guest = guest_with(guests, f"import subprocess, sys; subprocess.run([sys.executable, '-c', {busy!r}])")
     meter = Meter(guest)
@@ -95,7 +95,7 @@ def test_the_time_of_children_that_are_gone_counts(guests: list[Family]) -> None
 
 
 def test_a_guest_that_was_too_fast_for_any_look_has_used_its_time() -> None:
-    guest = Family([sys.executable, "-c", "import time\nwhile time.process_time() < 0.3: pass"], {})
+    guest = ProcessTree([sys.executable, "-c", "import time\nwhile time.process_time() < 0.3: pass"], {})
     meter = Meter(guest)
     assert guest.ended_within(60)
     guest.kill()
@@ -116,7 +116,7 @@ def bare_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "_PLACES", ())
 
 
-def seen_on(gpus: tuple[Gpu, ...], library_path: str, guests: list[Family]) -> Usage:
+def seen_on(gpus: tuple[Gpu, ...], library_path: str, guests: list[ProcessTree]) -> Usage:
     meter = Meter(guest_with(guests, ""), gpus, library_path)
     for _ in range(3000):
         if meter.usage().gpu_memory is not None:
@@ -127,13 +127,13 @@ def seen_on(gpus: tuple[Gpu, ...], library_path: str, guests: list[Family]) -> U
 
 
 @pytest.mark.usefixtures("often")
-def test_the_gpus_that_the_model_sees_are_looked_at(tmp_path: Path, guests: list[Family]) -> None:
+def test_the_gpus_that_the_model_sees_are_looked_at(tmp_path: Path, guests: list[ProcessTree]) -> None:
     used = seen_on((Gpu(name="x", memory=1, uuid="GPU-second"),), nvml(tmp_path), guests)
     assert (used.gpu_memory, used.gpu_utilisation) == (2000, 60)
 
 
 @pytest.mark.usefixtures("often")
-def test_without_uuids_all_gpus_are_looked_at(tmp_path: Path, guests: list[Family]) -> None:
+def test_without_uuids_all_gpus_are_looked_at(tmp_path: Path, guests: list[ProcessTree]) -> None:
     used = seen_on((Gpu(name="x", memory=1), Gpu(name="y", memory=1)), nvml(tmp_path), guests)
     assert (used.gpu_memory, used.gpu_utilisation) == (3000, 45)
 

@@ -6,10 +6,11 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from supervisor.failures import Failure
-from supervisor.job import Identity, JobSpec
+from supervisor.job import JobSpec
+from supervisor.machine.scheduler import Identity
 from supervisor.status.document import DONE, ITEM_FAILED, Outcome, Record
 from supervisor.status.schema import schema
-from supervisor.work import Item
+from supervisor.work.plan import Item
 
 OUTPUT = "s3://bucket/results/"
 
@@ -17,7 +18,7 @@ OUTPUT = "s3://bucket/results/"
 def record(total: int | None, **spec: Any) -> Record:
     """The record of a job with so many items, none of which has ended."""
     made = Record(JobSpec(**{"identity": Identity(id="job-1"), "output": OUTPUT, **spec}))
-    made.total = total
+    made.planned(total, placeholders=0)
     return made
 
 

@@ -6,7 +6,6 @@ import tracemalloc
 
 import pytest
 
-from supervisor.device import Device, Gpu
 from supervisor.failures import (
     BadUsage,
     Failure,
@@ -17,7 +16,8 @@ from supervisor.failures import (
     SpotReclaimed,
     Stopped,
 )
-from supervisor.job import Identity, Slice
+from supervisor.machine.device import Device, Gpu
+from supervisor.machine.scheduler import Identity, Slice
 from supervisor.status.document import SKIPPED, Record
 from tests.unit.status.jobs import done, failed, record, valid
 
@@ -88,11 +88,12 @@ def test_failures_of_several_kinds_are_told_by_the_first() -> None:
 
 def test_while_a_prefix_is_listed_the_total_is_what_was_seen() -> None:
     made = record(None)
-    made.seen = 7
+    made.listed(7, placeholders=0)
     made.add(done(0))
     counts = valid(made.document())["counts"]
     assert (counts["total"], counts["pending"], counts["listing"]) == (7, 6, True)
-    made.total = 9
+    made.listed(9, placeholders=0)
+    made.listed_all(placeholders=0)
     assert "listing" not in made.counts
     assert made.counts["total"] == 9
 
@@ -158,7 +159,7 @@ def test_an_array_child_says_which_it_is_and_of_how_many() -> None:
 
 def test_a_gpu_is_described_without_what_is_not_known() -> None:
     made = record(1)
-    made.device = Device(kind="cuda", gpus=(Gpu(name="T4", memory=16),), driver="12.4")
+    made.runs_on(Device(kind="cuda", gpus=(Gpu(name="T4", memory=16),), driver="12.4"))
     assert valid(made.document())["device"] == {
         "kind": "cuda",
         "gpus": [{"name": "T4", "memory": 16}],

@@ -1,4 +1,4 @@
-"""What stdout is told: JSON Lines in a log, a bar and lines on a terminal."""
+"""What stdout is told: JSON PlainText in a log, a bar and lines on a terminal."""
 
 import fcntl
 import io
@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.failures import ItemFailed
-from supervisor.status import bar, sinks
+from supervisor.status import bar, reporters
 from supervisor.status.document import LISTED, SKIPPED
 from supervisor.status.pace import Pace
-from supervisor.status.sinks import JsonLines, Lines, Terminal
+from supervisor.status.reporters import JsonLines, PlainText, Terminal
 from tests.unit.status.jobs import done, failed, record
 
 COUNTS = st.integers(0, 10**9)
@@ -50,7 +50,7 @@ def test_every_item_of_a_small_job_has_a_line_in_the_log() -> None:
 
 
 def test_of_a_large_job_only_the_first_failures_have_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sinks, "_TOLD_FAILED", 10)
+    monkeypatch.setattr(reporters, "_TOLD_FAILED", 10)
     stream, made = io.StringIO(), record(1_000)
     reporter = JsonLines(stream)
     for index in range(40):
@@ -209,16 +209,16 @@ def test_a_job_of_one_item_has_no_bar() -> None:
 
 
 @pytest.mark.parametrize(
-    ("term", "reporter"), [("xterm", Terminal), ("dumb", Lines), (None, Lines)], ids=["xterm", "dumb", "unset"]
+    ("term", "reporter"), [("xterm", Terminal), ("dumb", PlainText), (None, PlainText)], ids=["xterm", "dumb", "unset"]
 )
 def test_a_terminal_has_a_bar_unless_it_is_dumb(
-    term: str | None, reporter: type[Lines], monkeypatch: pytest.MonkeyPatch
+    term: str | None, reporter: type[PlainText], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     main, other = pty.openpty()
     with os.fdopen(other, "w") as terminal:
         monkeypatch.setattr(sys, "stdout", terminal)
         monkeypatch.setenv("TERM", term) if term else monkeypatch.delenv("TERM", raising=False)
-        assert type(sinks.for_stdout()) is reporter
+        assert type(reporters.for_stdout()) is reporter
         monkeypatch.undo()
     os.close(main)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from supervisor.failures import ItemFailed
-from supervisor.model.answer import settle
+from supervisor.model.strict_json import rewrite
 from supervisor.model.worker import disguised_error
 
 BIG = "x" * 3_000_000  # parsed in a process of its own
@@ -18,7 +18,7 @@ def settled(folder: Path, text: str | bytes, form: str = "json") -> bytes:
     """The result made of what a runner wrote."""
     written = folder / "written"
     written.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))
-    settle(written, form)
+    rewrite(written, form)
     return written.read_bytes()
 
 

@@ -7,9 +7,9 @@ from urllib.parse import unquote
 
 from supervisor.failures import BadUsage
 from supervisor.job import JobSpec
-from supervisor.naming import STATUS_FOLDER, normal
 from supervisor.storage import Object
 from supervisor.storage.uri import scheme, shown
+from supervisor.work.naming import STATUS_FOLDER, normal
 
 # Beside a local result lies its provenance, and for a moment a half-written file.
 _NOTES = (".provenance", ".partial")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.model.memory import Watch
+from supervisor.machine.memory import MemoryKills
 
 MIB = 1024 * 1024
 
@@ -24,21 +24,21 @@ def control(kills: int) -> str:
     return f"oom_kill_disable 0\nunder_oom 0\noom_kill {kills}"
 
 
-def v2(folder: Path, path: str = "/") -> Watch:
+def v2(folder: Path, path: str = "/") -> MemoryKills:
     (folder / "own").write_text(f"0::{path}\n")
-    return Watch(folder / "cgroup", folder / "own")
+    return MemoryKills(folder / "cgroup", folder / "own")
 
 
-def v1(folder: Path, path: str = "/docker/abc") -> Watch:
+def v1(folder: Path, path: str = "/docker/abc") -> MemoryKills:
     (folder / "own").write_text(f"12:cpu,cpuacct:/x\n5:memory:{path}\n0::/system.slice\n")
-    return Watch(folder / "cgroup", folder / "own")
+    return MemoryKills(folder / "cgroup", folder / "own")
 
 
 def test_a_kill_in_v2_is_told_with_the_limit_and_the_peak(tmp_path: Path) -> None:
     write(tmp_path / "cgroup", memory_max=64 * MIB, memory_peak=63 * MIB, memory_events=events(2))
     watch = v2(tmp_path)
     write(tmp_path / "cgroup", memory_events=events(3))
-    killed = watch.killed()
+    killed = watch.explain()
     assert killed is not None
     assert killed.told == "out of memory: the limit is 64 MiB, the peak was 63 MiB"
     assert "more memory than 64 MiB" in (killed.hint or "")
@@ -49,7 +49,7 @@ def test_a_kill_in_v1_is_told_with_the_limit_and_the_peak(tmp_path: Path) -> Non
     write(group, memory_limit_in_bytes=512 * MIB, memory_max_usage_in_bytes=512 * MIB, memory_oom_control=control(0))
     watch = v1(tmp_path)
     write(group, memory_oom_control=control(1))
-    killed = watch.killed()
+    killed = watch.explain()
     assert killed is not None
     assert killed.told == "out of memory: the limit is 512 MiB, the peak was 512 MiB"
 
@@ -58,15 +58,15 @@ def test_a_kill_explains_one_end_and_no_second(tmp_path: Path) -> None:
     write(tmp_path / "cgroup", memory_max=64 * MIB, memory_events=events(0))
     watch = v2(tmp_path)
     write(tmp_path / "cgroup", memory_events=events(1))
-    assert watch.killed() is not None
-    assert watch.killed() is None
+    assert watch.explain() is not None
+    assert watch.explain() is None
 
 
 @pytest.mark.parametrize("kills", [0, 5])
 def test_without_a_new_kill_somebody_else_did_it(kills: int, tmp_path: Path) -> None:
     write(tmp_path / "cgroup", memory_max=4096 * MIB, memory_peak=210 * MIB, memory_events=events(kills))
     watch = v2(tmp_path)
-    assert watch.killed() is None
+    assert watch.explain() is None
     assert watch.not_for_memory() == (
         "by somebody, not by the kernel for memory; the limit is 4,096 MiB, the peak was 210 MiB"
     )
@@ -79,7 +79,7 @@ def test_the_lowest_limit_above_counts(tmp_path: Path) -> None:
     write(top / "slurm", memory_max=900 * MIB, memory_peak=800 * MIB)
     watch = v2(tmp_path, "/slurm/job/step")
     write(top / "slurm/job/step", memory_events=events(1))
-    killed = watch.killed()
+    killed = watch.explain()
     assert killed is not None
     assert killed.told == "out of memory: the limit is 100 MiB, the peak was 100 MiB"
 
@@ -89,7 +89,7 @@ def test_without_a_limit_it_was_the_machines_memory(limit: str, tmp_path: Path) 
     write(tmp_path / "cgroup", memory_max=limit, memory_events=events(0))
     watch = v2(tmp_path)
     write(tmp_path / "cgroup", memory_events=events(1))
-    killed = watch.killed()
+    killed = watch.explain()
     assert killed is not None
     assert killed.told == "the machine ran out of memory; the job itself has no limit"
 
@@ -99,7 +99,7 @@ def test_where_kills_are_not_counted_memory_is_the_likely_cause(content: str | N
     write(tmp_path / "cgroup", memory_max=64 * MIB)
     if content:
         write(tmp_path / "cgroup", memory_events=content)
-    killed = v2(tmp_path).killed()
+    killed = v2(tmp_path).explain()
     assert killed is not None
     assert killed.told == "out of memory, most likely; the limit is 64 MiB"
 
@@ -111,8 +111,8 @@ def test_a_path_that_leads_out_of_the_container_is_not_followed(tmp_path: Path) 
 
 
 def test_without_cgroups_nothing_fails(tmp_path: Path) -> None:
-    watch = Watch(tmp_path / "none", tmp_path / "nor that")
-    killed = watch.killed()
+    watch = MemoryKills(tmp_path / "none", tmp_path / "nor that")
+    killed = watch.explain()
     assert killed is not None
     assert killed.told == "out of memory, most likely"
     assert watch.not_for_memory() == "by somebody, not by the kernel for memory"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from supervisor import device
-from supervisor.device import Device, Gpu
 from supervisor.failures import DeviceMissing
+from supervisor.machine import device
+from supervisor.machine.device import Device, Gpu
 
 # The calls of the CUDA driver API that the probe makes, with what a test wants cuInit to do in INIT.
 DRIVER = r"""

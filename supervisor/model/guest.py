@@ -4,34 +4,26 @@ import contextlib
 import json
 import math
 import os
-import re
 import select
 import signal
 import subprocess
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from supervisor.device import Gpu
-from supervisor.guard import User
-from supervisor.model.family import Family, bury_orphans
+from supervisor.machine.device import Gpu
+from supervisor.machine.users import User
 from supervisor.model.find import Installation
+from supervisor.model.guest_log import GuestLog
+from supervisor.model.process_tree import ProcessTree, reap_orphans
 from supervisor.model.usage import Meter, Usage
 
 WORKER = Path(__file__).with_name("worker.py")
 
 # A reply is a line; the longest honest one describes a module's arguments.
 _LONGEST_REPLY = 16 * 1024 * 1024
-_LONGEST_LOG_LINE = 8 * 1024
-_ANSI = re.compile(r"\x1b\[[0-9;]*m")  # colours: oslo.log ends each line with a reset
-_TAIL_LINES = 40
-# How much of what the model prints goes on to our own log, for each request; the rest is counted.
-_FORWARDED_BYTES = 1024 * 1024
-# What a pipe can hold at most, in reads of 64 KiB (fs.pipe-max-size).
-_PIPE_READS = 16
 # Seconds that the guest has to leave on its own, and then after SIGTERM.
 _LEAVE, _TERM = 2.0, 3.0
 # Seconds between two looks whether the guest lives. Its end closes the pipe, but for what it has forked and left
@@ -79,7 +71,7 @@ class Guest:
         self._replies, replies = os.pipe()
         programs = str(installation.programs_folder)
         try:
-            self.family = Family(
+            self.tree = ProcessTree(
                 [str(installation.python), "-u", str(WORKER), str(requests), str(replies), programs],
                 _environment(installation, environment, scratch),
                 user,
@@ -102,11 +94,11 @@ class Guest:
         self._heard = select.poll()
         self._heard.register(self._replies, select.POLLIN)
         self._heard.register(self._wake, select.POLLIN)
-        self._buried = 0.0
+        self._reaped_at = 0.0
         self._sending, self._receiving, self._seeing_off = threading.Lock(), threading.Lock(), threading.Lock()
         self._closed = self._over = False
-        self.log = Log(self.family.process, log)
-        self._meter = Meter(self.family, gpus, environment.get("LD_LIBRARY_PATH", ""))
+        self.log = GuestLog(self.tree.process, log)
+        self._meter = Meter(self.tree, gpus, environment.get("LD_LIBRARY_PATH", ""))
 
     def ask(self, do: str, timeout: float | None = None, **arguments: Any) -> dict[str, Any]:
         """Sends one request and waits for its reply.
@@ -119,17 +111,17 @@ class Guest:
     def send(self, do: str, **arguments: Any) -> None:
         """Sends one request and does not wait; `receive` is for the reply."""
         self._asked += 1
-        self._bury_now_and_then()
+        self._reap_now_and_then()
         self.log.begin()
         line = json.dumps({"id": self._asked, "do": do, "with": arguments}) + "\n"
         with self._sending:
             if not self._closed:  # receive says that no reply will come, or how the guest died
                 self._write(line.encode())
 
-    def _bury_now_and_then(self) -> None:
-        if (now := time.monotonic()) - self._buried >= _LOOK:
-            self._buried = now
-            bury_orphans()
+    def _reap_now_and_then(self) -> None:
+        if (now := time.monotonic()) - self._reaped_at >= _LOOK:
+            self._reaped_at = now
+            reap_orphans()
 
     def _write(self, line: bytes) -> None:
         """A guest that does not read could hold us here for good: it is not waited for once it is being ended."""
@@ -157,14 +149,14 @@ class Guest:
                 raise GuestDismissed
             left = deadline - time.monotonic()
             if left <= 0:
-                self.family.kill()
+                self.tree.kill()
                 raise GuestTimeout
             events = dict(self._heard.poll(0 if ended else min(left, _LOOK) * 1000))
             if self._replies not in events:
                 if ended:
                     self._died()
-                ended = self.family.poll() is not None  # what it said last may only just have come
-                self._bury_now_and_then()
+                ended = self.tree.poll() is not None  # what it said last may only just have come
+                self._reap_now_and_then()
                 continue
             piece = os.read(self._replies, 1024 * 1024)
             buffer += piece
@@ -189,14 +181,14 @@ class Guest:
         """The guest has ended, or has closed its pipe and will never answer."""
         if self._ending.is_set():
             raise GuestDismissed
-        if not self.family.ended_within(1):
-            self.family.kill()
+        if not self.tree.ended_within(1):
+            self.tree.kill()
             raise GuestDied(None)
-        raise GuestDied(self.family.poll())
+        raise GuestDied(self.tree.poll())
 
     def lives(self) -> bool:
         """Whether it can still be asked."""
-        return not self._closed and self.family.poll() is None
+        return not self._closed and self.tree.poll() is None
 
     def usage(self) -> Usage:
         """What it has used until now."""
@@ -222,10 +214,10 @@ class Guest:
                 return
             os.eventfd_write(self._wake, 1)
             self.dismiss()
-            if not (grace is None and self.family.ended_within(_LEAVE)):
-                self.family.signal(signal.SIGTERM)
-                self.family.ended_within(_TERM if grace is None else grace)
-            self.family.kill()
+            if not (grace is None and self.tree.ended_within(_LEAVE)):
+                self.tree.signal(signal.SIGTERM)
+                self.tree.ended_within(_TERM if grace is None else grace)
+            self.tree.kill()
             self._meter.close()
             self.log.join()
             with self._receiving:  # its descriptors may be another's once they are closed
@@ -245,97 +237,6 @@ def _environment(installation: Installation, environment: Mapping[str, str], scr
         # Python 3.7 does this itself (PEP 538); 3.6 could not open a file whose name is not ASCII.
         ours["LC_CTYPE"] = "C.UTF-8"
     return {**environment, **ours}
-
-
-class Log:
-    """Reads what the guest prints, passes lines on within bounds, and keeps the end of it.
-
-    A thread waits for it all the time; whoever holds the lock may read what is there.
-    """
-
-    def __init__(self, process: subprocess.Popen[bytes], emit: Callable[[str], None]) -> None:
-        assert process.stdout is not None  # noqa: S101 - Popen was given a pipe
-        self._pipe = process.stdout
-        os.set_blocking(self._pipe.fileno(), False)
-        self._emit = emit
-        self._open = True
-        self._rest = b""
-        self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
-        self._left = _FORWARDED_BYTES
-        self._dropped = 0
-        self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._follow, name="guest-log", daemon=True)
-        self._thread.start()
-
-    def begin(self) -> None:
-        """A new request: its lines are counted afresh."""
-        with self._lock:
-            self._say_dropped()
-            self._left = _FORWARDED_BYTES
-
-    def catch_up(self) -> None:
-        """Takes in what was printed before now: the guest flushes its streams before it replies."""
-        with self._lock:
-            for _ in range(_PIPE_READS):
-                if not self._take():
-                    return
-
-    def tail(self) -> tuple[str, ...]:
-        """The last lines that the guest printed."""
-        with self._lock:
-            return tuple(self._tail)
-
-    def join(self) -> None:
-        """Waits for the end of the log. A process that nobody could kill may hold it open: not for ever."""
-        self._thread.join(1.0)
-        with self._lock:
-            self._say_dropped()
-
-    def _follow(self) -> None:
-        printed = select.poll()
-        printed.register(self._pipe.fileno(), select.POLLIN)
-        while self._open:
-            printed.poll()
-            with self._lock:
-                self._take()
-        self._pipe.close()
-
-    def _take(self) -> bool:
-        """Reads once what the pipe holds; False where it holds nothing now."""
-        if not self._open:
-            return False
-        try:
-            piece = os.read(self._pipe.fileno(), 64 * 1024)
-        except BlockingIOError:
-            return False
-        *lines, self._rest = (part for line in (self._rest + piece).split(b"\n") for part in _parts(line))
-        for line in lines:
-            self._line(line)
-        if self._rest and not piece:
-            self._line(self._rest)
-        self._open = bool(piece)
-        return self._open
-
-    def _line(self, raw: bytes) -> None:
-        text = _ANSI.sub("", raw.decode("utf-8", "replace")).rstrip("\r")
-        self._tail.append(text[:1000])
-        if len(raw) > self._left:
-            self._dropped += 1
-            return
-        self._left -= len(raw) + 1
-        self._emit(text)
-
-    def _say_dropped(self) -> None:
-        if self._dropped:
-            self._emit(
-                f"({self._dropped:,} more lines not shown: over {_FORWARDED_BYTES // 1024:,} KiB in one prediction)"
-            )
-            self._dropped = 0
-
-
-def _parts(line: bytes) -> list[bytes]:
-    """A line in pieces that are short enough for the log."""
-    return [line[at : at + _LONGEST_LOG_LINE] for at in range(0, len(line), _LONGEST_LOG_LINE)] or [b""]
 
 
 def described_exit(status: int | None) -> str:

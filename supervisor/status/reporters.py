@@ -130,7 +130,7 @@ class JsonLines:
         self._out.line(json.dumps({"time": now, "event": event, **members}))
 
 
-class Lines:
+class PlainText:
     """Lines for a person."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -179,7 +179,7 @@ class Lines:
         self._out.line(printable(text))
 
 
-class Terminal(Lines):
+class Terminal(PlainText):
     """Lines for a person and, below them, a bar while several items are on their way."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
@@ -255,7 +255,7 @@ def for_stdout() -> Reporter:
         sys.stdout.reconfigure(errors="backslashreplace")
     if not sys.stdout.isatty():
         return JsonLines(sys.stdout)
-    return Lines(sys.stdout) if job.environment().get("TERM", "dumb") == "dumb" else Terminal(sys.stdout)
+    return PlainText(sys.stdout) if job.environment().get("TERM", "dumb") == "dumb" else Terminal(sys.stdout)
 
 
 def error_line(failure: Failure) -> str:

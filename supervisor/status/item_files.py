@@ -19,7 +19,7 @@ _WITH_LOG = 1_000
 _BUFFER = 256 * 1024
 
 
-class Lines:
+class LinesFile:
     """A local file that grows by lines, from any thread, and is uploaded once. A full disk ends it, and not the job."""
 
     def __init__(self, path: Path, uri: str) -> None:
@@ -62,11 +62,12 @@ class Lines:
             self._path.unlink()
 
 
-class Items:
+class ItemList:
     """How each item ended, in the order of the work: the document's `items`, whole."""
 
-    def __init__(self, lines: Lines) -> None:
+    def __init__(self, lines: LinesFile) -> None:
         self._lines = lines
+        self.uri = lines.uri
         self._failed = 0
 
     def add(self, outcome: Outcome) -> None:
@@ -78,11 +79,12 @@ class Items:
         self._lines.add(_line(told))
 
 
-class Results:
+class ResultsTable:
     """The module's answers, in the order in which they were stored."""
 
-    def __init__(self, lines: Lines) -> None:
+    def __init__(self, lines: LinesFile) -> None:
         self._lines = lines
+        self.uri = lines.uri
 
     def add(self, outcome: Outcome, source: Path | bytes) -> None:
         """source: the answer, strict JSON. It is taken as it is: parsing megabytes would cost more than storing

@@ -1,12 +1,4 @@
-"""The module's answer as a result: strict JSON, and never an error in disguise.
-
-An answer is an error in disguise where it is null, or an object that says
-- `"status"`: "error", "fail", "failed" or "failure" (in any case), or
-- `"error"` with something behind it: true, a text, a list or an object that is not empty.
-This is asked of the answer itself, of the elements of a list, and of what lies under `predictions`; and of what a text
-holds that is JSON itself, for some modules encode their answer. Innocent are
-`"error_rate": 0.1`, `"errors": []`, `"error": null`, `"error": ""`, `"error": false` and `"error": 0.03`, a measure.
-"""
+"""The module's answer as a result: strict JSON, and never an error in disguise (answer_rules.py)."""
 
 import ast
 import json
@@ -17,19 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from supervisor.failures import DiskTrouble, ItemFailed
-from supervisor.model.worker import LARGE, disguised_error, finite
+from supervisor.model.answer_rules import LARGEST, disguised_error, finite
 
 # A parsed document takes about ten times its text: larger ones are handled in a process of their own, so that
 # the supervisor stays as small as it is.
 _IN_PROCESS = 2 * 1024 * 1024
-# What that process takes is the job's memory, beside the model: about 300 MB for this. Beyond it an answer is checked
-# by the worker, where it is an object anyway, or not at all, and refused.
-LARGEST = LARGE
+# What that process takes is the job's memory, beside the model: about 300 MB for LARGEST. Beyond it an answer is
+# checked by the worker, where it is an object anyway, or not at all, and refused.
 _FAULT, _DISK = 3, 4
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
-def strict(raw: bytes, form: str = "json") -> bytes:
+def of(raw: bytes, form: str = "json") -> bytes:
     """What the module's runner wrote as a result, strict JSON in UTF-8.
 
     form: "json", or "repr" for deepaas-predict's Python literal. Raises ItemFailed where the answer is an error in
@@ -45,8 +36,8 @@ def strict(raw: bytes, form: str = "json") -> bytes:
     return text.encode(errors="backslashreplace")
 
 
-def settle(written: Path, form: str = "json") -> None:
-    """Makes a result of a file, in its place, as `strict` does; a large one in a process of its own.
+def rewrite(written: Path, form: str = "json") -> None:
+    """Makes a result of a file, in its place, as `of` does; a large one in a process of its own.
 
     Raises ItemFailed also where it is larger than can be told, DiskTrouble where the result cannot be written.
     """
@@ -59,11 +50,11 @@ def settle(written: Path, form: str = "json") -> None:
         )
     if size <= _IN_PROCESS:
         try:
-            written.write_bytes(strict(written.read_bytes(), form))
+            written.write_bytes(of(written.read_bytes(), form))
         except OSError as error:
             raise _unwritten(error.strerror) from None
         return
-    code = "import sys; sys.path.insert(0, sys.argv[1]); from supervisor.model.answer import main; main()"
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from supervisor.model.strict_json import main; main()"
     place = str(Path(__file__).parents[2])
     ended = subprocess.run(
         [sys.executable, "-I", "-c", code, place, str(written), form],
@@ -82,10 +73,10 @@ def settle(written: Path, form: str = "json") -> None:
 
 
 def main() -> None:
-    """The process for large answers: its last two arguments are settle's."""
+    """The process for large answers: its last two arguments are rewrite's."""
     try:
         written = Path(sys.argv[-2])
-        written.write_bytes(strict(written.read_bytes(), sys.argv[-1]))
+        written.write_bytes(of(written.read_bytes(), sys.argv[-1]))
     except ItemFailed as fault:
         sys.stdout.buffer.write(fault.message.encode(errors="backslashreplace"))
         sys.exit(_FAULT)

@@ -1,12 +1,12 @@
 """Whose process is whose: a guest and all that it has started, told apart from other guests and from our own children.
 
-A guest's family is what belongs to its session or its group, what carries its mark in the environment, and all that
+A guest's tree is what belongs to its session or its group, what carries its mark in the environment, and all that
 descends from these. Orphans become our children (PR_SET_CHILD_SUBREAPER, or PID 1), and one that has shed its session
 and its mark is nobody's: it goes with the last guest.
 
 Three rules keep several guests in one process from harming each other, whichever thread ends which of them:
 - Children are born, killed and reaped under one lock.
-- A guest that has ended stays unreaped until its family is gone. A zombie keeps its number, so no signal to
+- A guest that has ended stays unreaped until its tree is gone. A zombie keeps its number, so no signal to
   the number of the process, its group or its session can reach somebody else's.
 - Nobody waits for "any child": what is in our own group (the device's probe, the reader of large answers) has a
   Popen that waits for it.
@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from supervisor.guard import User
+from supervisor.machine.users import User
 
 # The mark's name in the guest's environment. What it starts inherits it.
 MARK = "SUPERVISOR_GUEST"
@@ -41,7 +41,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = resource.getpagesize()
 
 _lock = threading.RLock()
-_heads: set[int] = set()  # the guests' own processes, from birth until they are reaped
+_roots: set[int] = set()  # the guests' own processes, from birth until they are reaped
 _searched = 0.0
 
 
@@ -61,14 +61,14 @@ class Process:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Toll:
+class ReapedUsage:
     """What reaped processes have used. cpu: seconds; resident: bytes, the peak of the largest."""
 
     cpu: float = 0.0
     resident: int = 0
 
 
-class Family:
+class ProcessTree:
     """One guest's process and everything that it has started."""
 
     def __init__(
@@ -80,13 +80,13 @@ class Family:
         self._status: int | None = None
         self._reaped = False
         self._known: dict[int, int] = {}  # when each member started that was seen last, by its number
-        self.toll = Toll()
+        self.reaped_usage = ReapedUsage()
         with _lock:
             self.process: subprocess.Popen[bytes] = subprocess.Popen(
                 argv, env={**environment, MARK: self._mark}, start_new_session=True, **dropped, **options
             )
             self.pid = self.process.pid
-            _heads.add(self.pid)
+            _roots.add(self.pid)
             self._started = _process(self.pid)
 
     def poll(self) -> int | None:
@@ -111,7 +111,7 @@ class Family:
                 os.killpg(self.pid, number)
 
     def kill(self) -> bool:
-        """Kills and reaps the family; False where some of it could not be killed in time.
+        """Kills and reaps the tree; False where some of it could not be killed in time.
 
         Killing a process hands us its children, so it goes in rounds.
         """
@@ -119,17 +119,17 @@ class Family:
         self.ended_within(_KILLED_WITHIN)
         gone = _within(_KILLED_WITHIN, self._round)
         with _lock:
-            self._reap_head()
+            self._reap_root()
         kill_orphans()
         return gone
 
     def members(self) -> list[Process]:
-        """The family as it is now, its head included."""
+        """The tree as it is now, its root included."""
         with _lock:
             return [] if self._reaped else self._members()
 
     def _round(self) -> bool:
-        """Kills what there is and reaps what is ours; True once nothing is left but the head, who is not reaped
+        """Kills what there is and reaps what is ours; True once nothing is left but the root, who is not reaped
         before, for its number tells the others."""
         with _lock:
             rest = [member for member in self.members() if member.pid != self.pid]
@@ -142,7 +142,7 @@ class Family:
 
     def _members(self) -> list[Process]:
         everyone = [p for p in processes() if self._started is None or p.started >= self._started.started]
-        own_group, others = os.getpgrp(), _heads - {self.pid}
+        own_group, others = os.getpgrp(), _roots - {self.pid}
         mark = f"{MARK}={self._mark}".encode()
         found: dict[int, Process] = {}
         rest = []
@@ -169,19 +169,21 @@ class Family:
             return False
         if reaped:
             cpu = usage.ru_utime + usage.ru_stime
-            self.toll = Toll(cpu=self.toll.cpu + cpu, resident=max(self.toll.resident, usage.ru_maxrss * 1024))
+            self.reaped_usage = ReapedUsage(
+                cpu=self.reaped_usage.cpu + cpu, resident=max(self.reaped_usage.resident, usage.ru_maxrss * 1024)
+            )
             if pid == self.pid:
                 self._status = os.waitstatus_to_exitcode(status)
         return bool(reaped)
 
-    def _reap_head(self) -> None:
+    def _reap_root(self) -> None:
         if not self._reaped and self._reap(self.pid):
             self._reaped = True
             self.process.returncode = self._status  # lest Popen waits for a number that may be another's by then
-            _heads.discard(self.pid)
+            _roots.discard(self.pid)
 
 
-def bury_orphans() -> None:
+def reap_orphans() -> None:
     """Reaps the modules' daemons that have ended: a daemon for each of a million items would fill the table of
     processes. Costs one system call where there is nothing to do."""
     if not _lock.acquire(blocking=False):
@@ -190,14 +192,14 @@ def bury_orphans() -> None:
         with contextlib.suppress(ChildProcessError, ProcessLookupError):
             while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
                 if not _is_orphan(ended.si_pid, os.getpgid(ended.si_pid)):
-                    _bury_behind()
+                    _reap_behind()
                     return
                 os.waitpid(ended.si_pid, os.WNOHANG)
     finally:
         _lock.release()
 
 
-def _bury_behind() -> None:
+def _reap_behind() -> None:
     """The kernel shows the first child that has ended, and one that others wait for may be that for hours."""
     global _searched  # noqa: PLW0603 - under the lock, as the table of guests
     if time.monotonic() - _searched < _SEARCH:
@@ -216,7 +218,7 @@ def kill_orphans() -> None:
 
 def _no_orphan_left() -> bool:
     with _lock:
-        if _heads:
+        if _roots:
             return True
         orphans = [p for p in processes() if p.parent == os.getpid() and _is_orphan(p.pid, p.group)]
         for orphan in orphans:
@@ -228,7 +230,7 @@ def _no_orphan_left() -> bool:
 
 
 def _is_orphan(pid: int, group: int) -> bool:
-    return pid not in _heads and group != os.getpgrp()
+    return pid not in _roots and group != os.getpgrp()
 
 
 def _kill(process: Process) -> None:

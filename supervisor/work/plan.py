@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from supervisor import events, storage
+from supervisor import storage
 from supervisor.failures import BadUsage, InputMissing
 from supervisor.job import JobSpec
-from supervisor.manifest import Line, Manifest
-from supervisor.naming import WRITABLE, Naming, normal, not_below
-from supervisor.prefix import Globs, Written, is_placeholder, path_below
 from supervisor.storage import Object
 from supervisor.storage.uri import base_name, scheme, shown
+from supervisor.work import events
+from supervisor.work.manifest import Line, Manifest
+from supervisor.work.naming import WRITABLE, Naming, normal, not_below
+from supervisor.work.prefix import Globs, Written, is_placeholder, path_below
 
 _LONGEST_NAME = 255  # bytes in a file's name
 
@@ -69,7 +70,7 @@ class Work:
         raise NotImplementedError
 
 
-def plan(spec: JobSpec) -> Work:
+def plan_work(spec: JobSpec) -> Work:
     """The work of one job. Raises BadUsage where it cannot be done as asked; nothing has run by then.
 
     A manifest is read, and may fail as an input does; a prefix is listed as its items are asked for.
@@ -143,7 +144,7 @@ class _Listed(Work):
     def _survey(self) -> int:
         """Counts the lines and looks at each, also at other slices': children that share a result would overwrite
         one another's."""
-        places = _Places()
+        places = _MetPlaces()
         for _, place in self._places():
             places.add(place)
         if again := places.met_again():
@@ -171,7 +172,7 @@ class _Listed(Work):
                 self._manifest.refuse(line.number, failure.message, failure.hint)
 
 
-class _Places:
+class _MetPlaces:
     """Which of many places are met twice, in 8 bytes a place: 64-bit hashes."""
 
     def __init__(self) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from supervisor import spot
-from supervisor.spot import Notice
+from supervisor.machine import spot
+from supervisor.machine.spot import Notice
 from tests.metadata import NOTICE, TIME, Metadata
 
 

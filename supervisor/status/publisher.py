@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from supervisor import storage
 from supervisor.failures import DiskTrouble
+from supervisor.model.description import Module
+from supervisor.model.runner import Choice
 from supervisor.status.document import RUNNING, Outcome, Record
-from supervisor.status.lists import Items, Lines, Results
+from supervisor.status.item_files import ItemList, LinesFile, ResultsTable
 from supervisor.status.redaction import redacted
-from supervisor.status.sinks import DocumentFile, Reporter
+from supervisor.status.reporters import DocumentFile, Reporter
 
 if TYPE_CHECKING:
     from supervisor.status.webhook import Webhook
@@ -35,7 +37,7 @@ _LISTS_SHARE = 0.5
 _TOLD_WARNINGS = 1_000
 
 
-class Telling:
+class Publisher:
     """Tells one job's record, to its reporter and to wherever the job says."""
 
     def __init__(self, record: Record, reporter: Reporter) -> None:
@@ -46,13 +48,13 @@ class Telling:
         self._webhook = _webhook(spec.status_url, spec.status_secret, spec.identity.name)
         self._keeper = _Keeper(record, self._document, self._webhook, self.warning)
         self._folder: Path | None = None
-        self._items: Items | None = None
-        self._results: Results | None = None
-        self._lists: list[Lines] = []
+        self._items: ItemList | None = None
+        self._results: ResultsTable | None = None
+        self._lists: list[LinesFile] = []
         self._warned = 0
 
     @property
-    def wants_answers(self) -> bool:
+    def keeps_results(self) -> bool:
         """Whether the job keeps a table of its results."""
         return self._record.spec.results_table is not None
 
@@ -72,7 +74,9 @@ class Telling:
             self._webhook.tell(self._record.document())
         self._reporter.started(self._record)
 
-    def model_ready(self) -> None:
+    def model_ready(self, module: Module, choice: Choice, seconds: float) -> None:
+        """The module has answered for itself, after so many seconds, and how items are run is chosen."""
+        self._record.prepared(module, choice, seconds)
         self._reporter.model_ready(self._record)
         self._keeper.changed = True
 
@@ -84,7 +88,7 @@ class Telling:
         self._reporter.item(self._record, outcome)
         self._keeper.changed = True
 
-    def answer(self, outcome: Outcome, source: Path | bytes) -> None:
+    def result(self, outcome: Outcome, source: Path | bytes) -> None:
         """A result in JSON, for the table of results. From any thread; source: its bytes, or the local copy, still
         there."""
         if self._results:
@@ -128,15 +132,14 @@ class Telling:
     def _open_lists(self) -> None:
         record, spec = self._record, self._record.spec
         if spec.status_uri and record.several:
-            record.items_uri = f"{spec.status_uri.removesuffix('.json')}.items.jsonl"
-            self._items = Items(self._list(record.items_uri))
+            self._items = ItemList(self._list(f"{spec.status_uri.removesuffix('.json')}.items.jsonl"))
         if spec.results_table:
-            record.results_table = f"{spec.results_table}{spec.identity.name}.results.jsonl"
-            self._results = Results(self._list(record.results_table))
+            self._results = ResultsTable(self._list(f"{spec.results_table}{spec.identity.name}.results.jsonl"))
+        record.keeps(self._items.uri if self._items else None, self._results.uri if self._results else None)
 
-    def _list(self, uri: str) -> Lines:
+    def _list(self, uri: str) -> LinesFile:
         self._folder = self._folder or Path(tempfile.mkdtemp(prefix="supervisor-lists-"))
-        lines = Lines(self._folder / f"{len(self._lists)}.jsonl", uri)
+        lines = LinesFile(self._folder / f"{len(self._lists)}.jsonl", uri)
         self._lists.append(lines)
         return lines
 
@@ -151,13 +154,7 @@ class Telling:
                 problem = f"{lines.uri} could not be written within {patience:.1f} s"
             if problem := problem or lines.problem:
                 self.warning(f"a list of the job's items is missing: {problem}")
-                self._disown(lines.uri)
-
-    def _disown(self, uri: str) -> None:
-        """The document names no list that is not there."""
-        record = self._record
-        record.items_uri = None if record.items_uri == uri else record.items_uri
-        record.results_table = None if record.results_table == uri else record.results_table
+                self._record.keeps_not(lines.uri)
 
 
 class _Keeper:

@@ -38,18 +38,18 @@ class Killed:
     hint: str | None = None
 
 
-class Watch:
+class MemoryKills:
     """The job's cgroup, from now on: each kill for memory explains one process's end."""
 
     def __init__(self, cgroups: Path = _CGROUPS, own: Path = _OWN) -> None:
         self._files, self._groups = _find(cgroups, own)
         self._lock = threading.Lock()
-        self._explained = self._kills()
+        self._explained = self._counted()
 
-    def killed(self) -> Killed | None:
+    def explain(self) -> Killed | None:
         """Why a process of the job's got SIGKILL; None where the kernel has killed nothing more for memory."""
         with self._lock:
-            kills = self._kills()
+            kills = self._counted()
             if kills is None or self._explained is None:
                 return Killed(told=f"out of memory, most likely{self._bounds('; ')}")
             if kills <= self._explained:
@@ -83,7 +83,7 @@ class Watch:
         limit, group = min(limits, key=lambda each: each[0], default=(None, self._groups[0]))
         return limit, _number(group / self._files.peak)
 
-    def _kills(self) -> int | None:
+    def _counted(self) -> int | None:
         """Processes of this group killed for memory so far; None on kernels before 4.13, and without cgroups."""
         try:
             lines = (self._groups[0] / self._files.kills).read_text().splitlines()
@@ -93,9 +93,9 @@ class Watch:
 
 
 @functools.cache
-def watch() -> Watch:
+def kills() -> MemoryKills:
     """The one for all models of this process: a kill explains the end of one of them, not of each."""
-    return Watch()
+    return MemoryKills()
 
 
 def _find(cgroups: Path, own: Path) -> tuple[Files, list[Path]]:

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.model import family
-from supervisor.model.family import MARK, Family, kill_orphans, processes
+from supervisor.model import process_tree
+from supervisor.model.process_tree import MARK, ProcessTree, kill_orphans, processes
 
 HEAD = """
 import os, signal, subprocess, sys, threading, time
-from supervisor import guard
-from supervisor.model import family
-from supervisor.model.family import Family, bury_orphans, kill_orphans, processes
-guard.adopt_orphans()
+from supervisor.machine import process
+from supervisor.model import process_tree
+from supervisor.model.process_tree import ProcessTree, reap_orphans, kill_orphans, processes
+process.become_subreaper()
 
 def guest(code):
-    return Family([sys.executable, "-c", code], {"PATH": os.defpath}, stdout=subprocess.PIPE)
+    return ProcessTree([sys.executable, "-c", code], {"PATH": os.defpath}, stdout=subprocess.PIPE)
 
 def said(guest):
     return [int(word) for word in guest.process.stdout.readline().split()]
@@ -137,7 +137,7 @@ def test_daemons_that_ended_are_buried_behind_a_guest_that_nobody_has_reaped() -
         [daemon] = said(busy)
         while [p for p in processes() if p.pid == daemon and p.state != "Z"]:
             pass
-        bury_orphans()
+        reap_orphans()
         print(daemon in children(), sorted(children()) == sorted([dead.pid, busy.pid]), dead.poll())
         dead.kill(), busy.kill()
     """) == "False True 0\n"  # fmt: skip
@@ -151,7 +151,7 @@ def test_children_of_ours_are_reaped_by_whoever_waits_for_them_while_guests_come
         def guests():
             while not over.is_set():
                 one = guest(DAEMON + "daemon()")
-                bury_orphans()
+                reap_orphans()
                 one.kill()
 
         def ours():
@@ -175,7 +175,7 @@ def test_no_guest_inherits_a_pipe_of_another() -> None:
         def start():
             for _ in range(5):
                 reader, writer = os.pipe()
-                one = Family([sys.executable, "-c", code], {}, stdin=reader, stdout=subprocess.PIPE)
+                one = ProcessTree([sys.executable, "-c", code], {}, stdin=reader, stdout=subprocess.PIPE)
                 found.append(said(one))
                 one.kill()
 
@@ -191,9 +191,9 @@ def test_a_number_that_has_come_to_be_anothers_is_not_killed() -> None:
     bystander = subprocess.Popen(["sleep", "600"])
     try:
         [seen] = [process for process in processes() if process.pid == bystander.pid]
-        family._kill(replace(seen, started=seen.started - 1))
+        process_tree._kill(replace(seen, started=seen.started - 1))
         assert bystander.poll() is None
-        family._kill(seen)
+        process_tree._kill(seen)
         assert bystander.wait(30) == -signal.SIGKILL
     finally:
         bystander.kill()
@@ -220,24 +220,24 @@ def test_children_of_our_own_are_no_orphans() -> None:
     ],
 )
 def test_how_a_guest_ended_is_known_before_and_after_it_is_reaped(code: str, status: int) -> None:
-    guest = Family([sys.executable, "-c", code], {})
+    guest = ProcessTree([sys.executable, "-c", code], {})
     assert guest.ended_within(30)
     before = guest.poll()
     guest.kill()
     assert (before, guest.poll(), guest.process.returncode) == (status, status, status)
 
 
-def test_what_the_family_used_is_told_when_it_is_gone() -> None:
+def test_what_the_tree_used_is_told_when_it_is_gone() -> None:
     code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'for _ in range(10**7): pass'])"
-    guest = Family([sys.executable, "-c", code], {"PATH": os.defpath})
+    guest = ProcessTree([sys.executable, "-c", code], {"PATH": os.defpath})
     assert guest.ended_within(60)
     guest.kill()
-    assert guest.toll.cpu > 0.05
-    assert guest.toll.resident > 1024 * 1024
+    assert guest.reaped_usage.cpu > 0.05
+    assert guest.reaped_usage.resident > 1024 * 1024
 
 
 def test_a_guest_carries_its_own_mark() -> None:
-    guests = [Family(["sleep", "600"], {"PATH": os.defpath}) for _ in range(2)]
+    guests = [ProcessTree(["sleep", "600"], {"PATH": os.defpath}) for _ in range(2)]
     marks = {Path(f"/proc/{guest.pid}/environ").read_bytes().partition(f"{MARK}=".encode())[2] for guest in guests}
     for guest in guests:
         guest.kill()

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.model import process
+from supervisor.model import guest as guest_module
 from supervisor.model.find import Installation
-from supervisor.model.process import Guest, GuestDied, GuestDismissed, GuestTimeout, described_exit
+from supervisor.model.guest import Guest, GuestDied, GuestDismissed, GuestTimeout, described_exit
 
 HEAD = """
 import json, os, sys, time
@@ -29,7 +29,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 
     def start_one(body: str) -> tuple[Guest, list[str]]:
         (tmp_path / "worker.py").write_text(HEAD + body)
-        monkeypatch.setattr(process, "WORKER", tmp_path / "worker.py")
+        monkeypatch.setattr(guest_module, "WORKER", tmp_path / "worker.py")
         lines: list[str] = []
         guest = Guest(installation(), {"PATH": os.defpath}, tmp_path, lines.append)
         guests.append(guest)
@@ -85,7 +85,7 @@ def test_a_guest_that_will_never_answer_is_given_up(start: Start, body: str, sta
 def test_the_last_words_of_a_dying_guest_count(start: Start) -> None:
     guest, _ = start("reply({'id': 1, 'ok': True})\nos._exit(9)\n")
     guest.send("describe")
-    assert guest.family.ended_within(30)
+    assert guest.tree.ended_within(30)
     assert guest.receive() == {"id": 1, "ok": True}
 
 
@@ -103,7 +103,7 @@ def test_a_guest_that_takes_too_long_is_killed(start: Start) -> None:
     with pytest.raises(GuestTimeout):
         guest.receive(0.3)
     assert time.monotonic() - began < 5
-    assert guest.family.poll() == -9
+    assert guest.tree.poll() == -9
 
 
 IGNORES_TERM = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); reply({'id': 1, 'ok': True})\n"
@@ -119,16 +119,16 @@ def test_whoever_waits_for_a_guest_is_told_at_once_that_another_thread_ends_it(s
         ending = threads.submit(guest.end, 600)
         assert isinstance(waiting.exception(30), GuestDismissed)
         assert not ending.done()
-        guest.family.kill()
+        guest.tree.kill()
         ending.result(30)
-    assert guest.family.poll() == -9
+    assert guest.tree.poll() == -9
 
 
 def test_after_its_grace_a_guest_is_killed(start: Start) -> None:
     guest, _ = start(IGNORES_TERM + "time.sleep(600)")
     guest.ask("describe")
     guest.end(0.1)
-    assert guest.family.poll() == -9
+    assert guest.tree.poll() == -9
 
 
 def test_a_guest_that_ends_in_its_grace_is_not_killed(start: Start) -> None:
@@ -138,7 +138,7 @@ def test_a_guest_that_ends_in_its_grace_is_not_killed(start: Start) -> None:
     )
     guest.ask("describe")
     guest.end(60)
-    assert guest.family.poll() == 7
+    assert guest.tree.poll() == 7
 
 
 def test_a_guest_that_does_not_read_holds_nobody_who_ends_it(start: Start) -> None:
@@ -194,7 +194,7 @@ def test_more_than_its_share_of_the_log_is_counted_instead(start: Start) -> None
 
 def test_ending_leaves_no_descriptor_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "worker.py").write_text(HEAD)
-    monkeypatch.setattr(process, "WORKER", tmp_path / "worker.py")
+    monkeypatch.setattr(guest_module, "WORKER", tmp_path / "worker.py")
     before = set(Path("/proc/self/fd").iterdir())
     for _ in range(3):
         guest = Guest(installation(), {}, tmp_path, lambda line: None)
@@ -211,7 +211,7 @@ def test_a_python_that_cannot_start_leaves_no_descriptor_open(tmp_path: Path) ->
 
 
 def environment(**variables: str) -> dict[str, str]:
-    return process._environment(installation(), variables, Path("/scratch"))
+    return guest_module._environment(installation(), variables, Path("/scratch"))
 
 
 @pytest.mark.parametrize("variables", [{}, {"LANG": ""}, {"LANG": "C"}, {"LC_CTYPE": "POSIX", "LANG": "en_US.UTF-8"}])
@@ -225,7 +225,7 @@ def test_a_locale_of_the_image_is_left_alone(variables: dict[str, str]) -> None:
 
 
 def test_programs_off_path_are_put_there() -> None:
-    given = process._environment(installation(on_path=False), {"PATH": "/bin", "LC_ALL": "C"}, Path("/scratch"))
+    given = guest_module._environment(installation(on_path=False), {"PATH": "/bin", "LC_ALL": "C"}, Path("/scratch"))
     assert given["PATH"] == "/opt/x/bin:/bin"
 
 

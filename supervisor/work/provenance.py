@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from supervisor import __version__, storage
-from supervisor.device import Device
 from supervisor.failures import OutputUnwritable
 from supervisor.job import JobSpec
+from supervisor.machine.device import Device
 from supervisor.model.description import Module
 from supervisor.model.runner import suffix_for
 from supervisor.storage import Object
 from supervisor.storage.uri import scheme
-from supervisor.work import Item
+from supervisor.work.plan import Item
 
 # Below so many items, asking for each result is cheaper than listing all that there are.
 _FEW = 64
@@ -41,7 +41,7 @@ class Provenance:
         self._spec = spec
         self._model = model
         self._arguments = self._hash(spec.predict_args)
-        self._known: _Known | None = None
+        self._listed: _Listing | None = None
         self._listing = threading.Lock()
 
     def facts(
@@ -120,19 +120,19 @@ class Provenance:
             and recorded.get("model") == self._model()
         )
 
-    def _known_results(self, item: Item, uri: str) -> "_Known | None":
+    def _known_results(self, item: Item, uri: str) -> "_Listing | None":
         """What a listing has shown. None for a result that it would not show, and for the first items, which are asked
         for one by one."""
         output = self._spec.output or ""
         if item.index < _FEW or scheme(output) != "s3" or not uri.startswith(output):
             return None
         with self._listing:
-            if self._known is None:
-                self._known = _Known(output, self._spec.identity.array_index)
-        return self._known if self._known.complete else None
+            if self._listed is None:
+                self._listed = _Listing(output, self._spec.identity.array_index)
+        return self._listed if self._listed.complete else None
 
 
-class _Known:
+class _Listing:
     """The results below a prefix and what vouches for them, in 24 bytes each."""
 
     def __init__(self, output: str, array_index: int | None) -> None:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from supervisor.events import CreatedObject, parse
 from supervisor.failures import BadUsage
+from supervisor.work.events import CreatedObject, parse
 
 BUCKET = "recordings"
 

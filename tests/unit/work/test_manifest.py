@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from supervisor import work
 from supervisor.failures import BadUsage, InputMissing
-from supervisor.job import Identity, JobSpec, Slice
-from supervisor.manifest import Manifest
-from supervisor.work import Item, Work
+from supervisor.job import JobSpec
+from supervisor.machine.scheduler import Identity, Slice
+from supervisor.work import plan as plan_module
+from supervisor.work.manifest import Manifest
+from supervisor.work.plan import Item, Work, plan_work
 
 OUT = "s3://results/out/"
 
@@ -31,7 +32,7 @@ def plan(listed: Path, content: str | bytes | list[Any], **more: Any) -> Work:
         content = "\n".join(map(json.dumps, content))
     listed.write_bytes(content.encode() if isinstance(content, str) else content)
     more.setdefault("output", OUT)
-    return work.plan(JobSpec(manifest=str(listed), identity=Identity(id="1"), **more))
+    return plan_work(JobSpec(manifest=str(listed), identity=Identity(id="1"), **more))
 
 
 def uris(items: Work) -> list[str]:
@@ -217,7 +218,7 @@ def test_a_manifest_that_lists_nothing_is_a_missing_input(content: str, listed: 
 
 def test_a_manifest_that_is_not_there_is_a_missing_input(tmp_path: Path) -> None:
     with pytest.raises(InputMissing, match="absent"):
-        work.plan(JobSpec(manifest=str(tmp_path / "absent"), output=OUT, identity=Identity(id="1")))
+        plan_work(JobSpec(manifest=str(tmp_path / "absent"), output=OUT, identity=Identity(id="1")))
 
 
 @settings(max_examples=500, deadline=None)
@@ -267,7 +268,7 @@ def test_an_output_of_its_own_keeps_them_apart(listed: Path) -> None:
 
 
 def test_two_places_that_share_a_hash_are_not_taken_for_one(listed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work, "hash", lambda place: 7, raising=False)
+    monkeypatch.setattr(plan_module, "hash", lambda place: 7, raising=False)
     assert uris(plan(listed, "a.wav\nb.wav\n")) == ["a.wav", "b.wav"]
 
 

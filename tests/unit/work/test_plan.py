@@ -10,10 +10,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from supervisor import work
 from supervisor.failures import BadUsage, InputMissing
-from supervisor.job import Identity, JobSpec, Slice
+from supervisor.job import JobSpec
+from supervisor.machine.scheduler import Identity, Slice
 from supervisor.storage.uri import local_path
+from supervisor.work.plan import plan_work
 
 OUT = "s3://results/out/"
 
@@ -48,11 +49,11 @@ def event(*keys: str, bucket: str = "recordings") -> str:
 
 
 def results(spec: JobSpec) -> list[str]:
-    return [item.result_uri() for item in work.plan(spec)]
+    return [item.result_uri() for item in plan_work(spec)]
 
 
 def uris(spec: JobSpec) -> list[str]:
-    return [item.uri for item in work.plan(spec)]
+    return [item.uri for item in plan_work(spec)]
 
 
 # names of results
@@ -116,7 +117,7 @@ def test_a_result_keeps_the_path_below_the_input_root(uri: str, root: str, relat
 )
 def test_an_input_that_is_not_below_the_input_root_is_refused(uri: str, root: str) -> None:
     with pytest.raises(BadUsage) as refused:
-        work.plan(job(input=uri, root=root))
+        plan_work(job(input=uri, root=root))
     assert "hunter2" not in refused.value.message
 
 
@@ -125,7 +126,7 @@ def test_an_input_that_is_not_below_the_input_root_is_refused(uri: str, root: st
 
 def test_two_items_that_would_share_a_result_are_refused_by_name() -> None:
     with pytest.raises(BadUsage, match="would share the result") as refused:
-        work.plan(job(event=event("in/1/a.wav", "in/2/a.wav")))
+        plan_work(job(event=event("in/1/a.wav", "in/2/a.wav")))
     assert refused.value.code == 64
     for told in ("s3://recordings/in/1/a.wav", "s3://recordings/in/2/a.wav", "a.wav.json"):
         assert told in refused.value.message
@@ -154,12 +155,12 @@ def test_a_local_result_keeps_its_inputs_name_where_it_can(name: str) -> None:
 def test_a_result_never_takes_the_place_of_a_status_document(status: str | None) -> None:
     key = "a.wav" if status else "_status/1"
     with pytest.raises(BadUsage, match="the place of the status document"):
-        work.plan(job(input=f"s3://recordings/{key}", root="s3://recordings/", status=status))
+        plan_work(job(input=f"s3://recordings/{key}", root="s3://recordings/", status=status))
 
 
 def test_what_lies_below_a_web_address_cannot_be_listed() -> None:
     with pytest.raises(BadUsage, match="names no file") as refused:
-        work.plan(job(input="https://example.org/in/?token=hunter2"))
+        plan_work(job(input="https://example.org/in/?token=hunter2"))
     assert "hunter2" not in refused.value.message
 
 
@@ -169,7 +170,7 @@ def test_what_lies_below_a_web_address_cannot_be_listed() -> None:
 )
 def test_globs_are_refused_where_there_is_no_prefix(source: dict[str, str], globs: dict[str, Any], name: str) -> None:
     with pytest.raises(BadUsage, match=name):
-        work.plan(job(**source, **globs))
+        plan_work(job(**source, **globs))
 
 
 @pytest.mark.parametrize(
@@ -179,7 +180,7 @@ def test_globs_are_refused_where_there_is_no_prefix(source: dict[str, str], glob
 )  # fmt: skip
 def test_an_input_that_names_nothing_readable_is_refused(uri: str) -> None:
     with pytest.raises(BadUsage) as refused:
-        work.plan(job(input=uri))
+        plan_work(job(input=uri))
     assert "hunter2" not in refused.value.message
 
 
@@ -188,7 +189,7 @@ def test_an_input_that_names_nothing_readable_is_refused(uri: str) -> None:
 )
 def test_an_output_that_cannot_be_written_to_is_refused_before_anything_runs(output: str) -> None:
     with pytest.raises(BadUsage, match="JOB_OUTPUT") as refused:
-        work.plan(job(input="s3://recordings/a.wav", output=output))
+        plan_work(job(input="s3://recordings/a.wav", output=output))
     assert "hunter2" not in refused.value.message
 
 
@@ -196,13 +197,13 @@ def test_an_output_that_cannot_be_written_to_is_refused_before_anything_runs(out
 
 
 def test_placeholders_of_an_event_are_left_out_and_counted() -> None:
-    plan = work.plan(job(event=event("in/", "in/a.wav")))
+    plan = plan_work(job(event=event("in/", "in/a.wav")))
     assert (plan.total, plan.placeholders) == (1, 1)
     assert [item.uri for item in plan] == ["s3://recordings/in/a.wav"]
 
 
 def test_items_are_numbered_in_the_events_order() -> None:
-    plan = work.plan(job(event=event("b.wav", "in/", "a.wav")))
+    plan = plan_work(job(event=event("b.wav", "in/", "a.wav")))
     assert [(item.index, item.relative) for item in plan] == [(0, "b.wav"), (1, "a.wav")]
 
 
@@ -219,7 +220,7 @@ def test_items_are_numbered_in_the_events_order() -> None:
     ],
 )
 def test_an_input_is_shown_without_its_secrets(uri: str, shown: str) -> None:
-    (item,) = work.plan(job(input=uri))
+    (item,) = plan_work(job(input=uri))
     assert item.shown == shown
 
 
@@ -237,12 +238,12 @@ def test_an_input_is_shown_without_its_secrets(uri: str, shown: str) -> None:
     ],
 )
 def test_the_models_copy_has_a_name_that_stays_in_its_folder(uri: str, name: str) -> None:
-    (item,) = work.plan(job(input=uri))
+    (item,) = plan_work(job(input=uri))
     assert item.file_name == name
 
 
 def test_a_name_too_long_for_a_file_keeps_its_extension_and_tells_apart() -> None:
-    first, second = work.plan(job(event=event("é" * 500 + "1.wav", "é" * 500 + "2.wav")))
+    first, second = plan_work(job(event=event("é" * 500 + "1.wav", "é" * 500 + "2.wav")))
     for item in (first, second):
         assert len(os.fsencode(item.file_name)) <= 255
         assert item.file_name.endswith(".wav")
@@ -269,7 +270,7 @@ KEYS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40) | (
 def test_no_key_leads_out_of_the_output_folder(key: str, output: str, rooted: bool) -> None:
     spec = job(event=event(key), output=output, root="s3://recordings/" if rooted else None)
     try:
-        plan = work.plan(spec)
+        plan = plan_work(spec)
     except BadUsage:
         return
     folder = Path(os.path.normpath(local_path(output)))
@@ -284,7 +285,7 @@ def test_no_key_leads_out_of_the_output_folder(key: str, output: str, rooted: bo
 @settings(max_examples=300, deadline=None)
 @given(KEYS)
 def test_any_base_name_fits_a_file_name(key: str) -> None:
-    for item in work.plan(job(event=event("x" + key), root="s3://recordings/")):
+    for item in plan_work(job(event=event("x" + key), root="s3://recordings/")):
         name = item.file_name
         assert "/" not in name
         assert "\0" not in name
@@ -295,7 +296,7 @@ def test_any_base_name_fits_a_file_name(key: str) -> None:
 @settings(max_examples=300, deadline=None)
 @given(KEYS)
 def test_an_s3_result_keeps_its_key_as_it_is(key: str) -> None:
-    plan = work.plan(job(event=event(key), root="s3://recordings/"))
+    plan = plan_work(job(event=event(key), root="s3://recordings/"))
     assert [item.result_uri() for item in plan] == [] if key.endswith("/") else [f"{OUT}{key}.json"]
 
 
@@ -310,7 +311,7 @@ ADDRESSES = st.text(max_size=30) | st.sampled_from(["s3", "https", "file", "http
 @example("~nobody/x", "~nobody/", "/o/")
 def test_any_address_is_an_item_or_bad_usage(uri: str, root: str | None, output: str) -> None:
     try:
-        plan = work.plan(job(input=uri, root=root, output=output))
+        plan = plan_work(job(input=uri, root=root, output=output))
     except BadUsage:
         return
     if plan.total is None:
@@ -323,7 +324,7 @@ def test_any_address_is_an_item_or_bad_usage(uri: str, root: str | None, output:
 
 def test_a_file_uri_for_results_is_encoded(tmp_path: Path) -> None:
     output = f"file://{quote(str(tmp_path))}/"
-    (item,) = work.plan(job(event=event("100%.wav"), output=output))
+    (item,) = plan_work(job(event=event("100%.wav"), output=output))
     assert local_path(item.result_uri()) == tmp_path / "100%.wav.json"
 
 
@@ -367,7 +368,7 @@ def test_an_input_root_above_the_prefix_wins(tmp_path: Path) -> None:
 @pytest.mark.parametrize("root", ["in/deeper/", "elsewhere/"])
 def test_a_prefix_that_is_not_below_the_input_root_is_refused_before_it_is_listed(root: str, tmp_path: Path) -> None:
     with pytest.raises(BadUsage, match="not below JOB_INPUT_ROOT"):
-        work.plan(job(input=f"{tmp_path}/in/", root=f"{tmp_path}/{root}"))
+        plan_work(job(input=f"{tmp_path}/in/", root=f"{tmp_path}/{root}"))
 
 
 def test_a_file_uri_names_a_prefix_too(tmp_path: Path) -> None:
@@ -377,13 +378,13 @@ def test_a_file_uri_names_a_prefix_too(tmp_path: Path) -> None:
 
 def test_an_item_knows_what_the_listing_said(tmp_path: Path) -> None:
     write(tmp_path, "a.wav", body=b"12345")
-    (item,) = work.plan(job(input=f"{tmp_path}/"))
+    (item,) = plan_work(job(input=f"{tmp_path}/"))
     assert item.found is not None
     assert (item.found.uri, item.found.size) == (item.uri, 5)
 
 
 def test_the_size_of_a_prefix_is_not_known_before_it_is_listed(tmp_path: Path) -> None:
-    assert work.plan(job(input=f"{tmp_path}/")).total is None
+    assert plan_work(job(input=f"{tmp_path}/")).total is None
 
 
 @pytest.mark.parametrize("name", ["", "absent/"])
@@ -450,7 +451,7 @@ def test_results_among_the_inputs_are_refused(tmp_path: Path) -> None:
 
 def test_a_table_of_results_among_the_inputs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadUsage, match="JOB_RESULTS_TABLE"):
-        work.plan(job(input=f"{tmp_path}/", results_table=f"{tmp_path}/"))
+        plan_work(job(input=f"{tmp_path}/", results_table=f"{tmp_path}/"))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 40])

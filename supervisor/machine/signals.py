@@ -1,0 +1,86 @@
+"""Stop signals: SIGTERM and Ctrl-C end a job once, in order, and nothing disturbs its ending."""
+
+import ctypes
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from queue import SimpleQueue
+from types import FrameType
+
+from supervisor.failures import Stopped
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# Interrupts a system call, and means nothing else here.
+_WAKE = signal.SIGUSR1
+# Seconds that a reader of our output may take nothing once we were stopped.
+_READER = 0.5
+
+
+def _raise(stopped: Stopped) -> None:
+    raise stopped
+
+
+# Who is told of a stop: the last of them.
+_receivers: list[Callable[[Stopped], None]] = [_raise]
+
+
+def handle_stop_signals() -> None:
+    """SIGTERM and Ctrl-C raise Stopped, once, in the main thread; what comes after does not disturb the ending, and
+    neither does a reader of our output that takes none."""
+    stopped: SimpleQueue[None] = SimpleQueue()
+
+    def stop(number: int, _: FrameType | None) -> None:
+        for each in STOP_SIGNALS:
+            signal.signal(each, signal.SIG_IGN)
+        stopped.put(None)
+        _receivers[-1](Stopped(f"stopped by {signal.Signals(number).name}"))
+
+    for each in STOP_SIGNALS:
+        signal.signal(each, stop)
+    signal.signal(_WAKE, lambda *_: None)
+    threading.Thread(target=_drop_stalled_outputs, args=(stopped,), name="output", daemon=True).start()
+    # The image's launcher holds them back until now.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+
+def _drop_stalled_outputs(stopped: "SimpleQueue[None]") -> None:
+    """Once stopped: an output that takes nothing for a while, such as a log driver's that has lost its server, is given
+    up. Threads that hang in writing to it are woken, and find it gone to nowhere."""
+    stopped.get()
+    libc = ctypes.CDLL(None)
+    outputs = {1, 2}
+    while outputs:
+        time.sleep(_READER)
+        for each in list(outputs):
+            taking = select.poll()
+            taking.register(each, select.POLLOUT)
+            if not taking.poll(_READER * 1000):
+                outputs.remove(each)
+                os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), each)
+                for thread in threading.enumerate():  # pthread_kill may crash on one that has just ended
+                    libc.tgkill(os.getpid(), thread.native_id or 0, _WAKE)
+
+
+@contextmanager
+def stops_delivered_to(receive: Callable[[Stopped], None]) -> Iterator[None]:
+    """Work in the main thread that must not be left in its middle: it is told of a stop instead, and raises it."""
+    _receivers.append(receive)
+    try:
+        yield
+    finally:
+        _receivers.pop()
+
+
+@contextmanager
+def stop_signals_ignored() -> Iterator[None]:
+    """An ending, which SIGTERM and Ctrl-C cannot bring about any sooner."""
+    handlers = {each: signal.signal(each, signal.SIG_IGN) for each in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
