@@ -1,9 +1,9 @@
 """The command line: run a job, check that one could run, say the version."""
 
 import argparse
+import contextlib
 import difflib
 import json
-import os
 import platform
 import re
 import sys
@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from supervisor import __version__, job
-from supervisor.failures import SUCCESS, TABLE, BadUsage, Bug, Failure, Stopped
+from supervisor.failures import SUCCESS, TABLE, BadUsage, Bug, DiskTrouble, Failure, Stopped
 from supervisor.job import VARIABLES, JobSpec, Variable
-from supervisor.machine import process, signals
+from supervisor.machine import console, process, signals
+from supervisor.status.redaction import redacted
 from supervisor.storage.uri import shown
 from supervisor.work.plan import plan_work
 
@@ -40,6 +41,7 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """The `supervisor` command; returns the exit code."""
     process.make_undumpable()
+    console.open_missing()
     try:
         words = sys.argv[1:] if argv is None else list(argv)
         try:
@@ -57,11 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _told(failure)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return SUCCESS
     except Exception as unknown:
-        traceback.print_exc()
+        console.say(redacted(traceback.format_exc()))
         return _told(Bug(f"{type(unknown).__name__}: {unknown}"))
 
 
@@ -100,12 +99,12 @@ def _dry_run(spec: JobSpec) -> int:
 
     work, count = plan_work(spec), 0
     for count, item in enumerate(work, start=1):
-        if count <= _DRY_RUN_SHOWS:
-            print(printable(f"{item.shown} -> {shown(item.result_uri())}"))
-    if count > _DRY_RUN_SHOWS:
-        print(f"… and {count - _DRY_RUN_SHOWS:,} more")
+        line = printable(f"{item.shown} -> {shown(item.result_uri())}")
+        if count <= _DRY_RUN_SHOWS and not console.put(line):
+            return SUCCESS
+    more = f"… and {count - _DRY_RUN_SHOWS:,} more\n" if count > _DRY_RUN_SHOWS else ""
     left_out = f" ({work.placeholders:,} folder placeholders left out)" if work.placeholders else ""
-    print(f"{count:,} to do{left_out}; status in {printable(spec.status_uri or '')}")
+    console.put(f"{more}{count:,} to do{left_out}; status in {printable(spec.status_uri or '')}")
     return SUCCESS
 
 
@@ -115,7 +114,8 @@ def _check(arguments: argparse.Namespace) -> int:
     signals.handle_stop_signals()
     process.become_subreaper()
     report = check.run(job.read(job.environment(), vars(arguments)))
-    print(json.dumps(report.as_dict(), indent=2) if arguments.json else report.as_text())
+    with contextlib.suppress(DiskTrouble):  # what it found stands, told or not
+        console.put(json.dumps(report.as_dict(), indent=2) if arguments.json else report.as_text())
     return report.exit_code
 
 
@@ -123,17 +123,16 @@ def _version(as_json: bool) -> int:
     import boto3
 
     versions = {"supervisor": __version__, "python": platform.python_version(), "boto3": boto3.__version__}
-    if as_json:
-        print(json.dumps(versions))
-    else:
-        print(f"supervisor {__version__} (Python {versions['python']}, boto3 {versions['boto3']})")
+    text = f"supervisor {__version__} (Python {versions['python']}, boto3 {versions['boto3']})"
+    console.put(json.dumps(versions) if as_json else text)
     return SUCCESS
 
 
 def _told(failure: Failure) -> int:
-    from supervisor.status.reporters import error_line
-
-    print(error_line(failure), file=sys.stderr, flush=True)
+    """Says the one line that a person reads when a job fails; the code is what it is, read or not."""
+    console.say(
+        redacted(f"supervisor: {failure.message} (exit {failure.code}, {failure.category}). To do: {failure.hint}")
+    )
     return failure.code
 
 
@@ -209,4 +208,8 @@ def _exit_codes() -> str:
 
 def program() -> NoReturn:
     """The `supervisor` command as a process of its own."""
-    process.exit_with(main())
+    try:
+        code = main()
+    except SystemExit as said:  # --help and --version have printed what they know
+        code = said.code if isinstance(said.code, int) else SUCCESS
+    process.exit_with(code)

@@ -17,6 +17,7 @@ Failure
 └── Stopped            143  SIGTERM or Ctrl-C, no Spot notice
 """
 
+import time
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -166,10 +167,16 @@ class OutOfMemory(Failure):
 
 
 class Stopped(Failure):
+    """at: when, by time.monotonic: what is left of JOB_GRACE counts from then."""
+
     code = 143
     category = "stopped"
     meaning = "told to stop (SIGTERM) with no Spot notice"
     advice = "run the job again: what is done is kept"
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message, hint)
+        self.at = time.monotonic()
 
 
 TABLE: tuple[type[Failure], ...] = (
@@ -189,17 +196,17 @@ TABLE: tuple[type[Failure], ...] = (
 )
 
 
-def job_exit_code(items: int, failures: Mapping[int, int], max_failures: int) -> int:
-    """The job's exit code from how many of its items failed with which code.
+def job_exit_code(succeeded: int, failures: Mapping[int, int], max_failures: int) -> int:
+    """The job's exit code from how many of its items succeeded, and how many failed with which code.
 
-    One item: its own code. Several: 75 if any ended in passing trouble (the retry resumes), else 0 within
-    max_failures, else the code that all failures share, else 65.
+    75 if any ended in passing trouble (the retry resumes), else 0 within max_failures where any succeeded, else the
+    code that all failures share, else 65. So a single item's code is its own.
     """
     codes = [code for code, count in failures.items() if count]
     if not codes:
         return SUCCESS
     if PassingTrouble.code in codes:
         return PassingTrouble.code
-    if items != 1 and sum(failures.values()) <= max_failures:
+    if succeeded and sum(failures.values()) <= max_failures:
         return SUCCESS
     return codes[0] if len(codes) == 1 else ItemFailed.code

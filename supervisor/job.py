@@ -267,7 +267,7 @@ VARIABLES: tuple[Variable, ...] = (
         metavar="SECONDS",
         default="25",
         parse=_seconds,
-        meaning="what the running items get to end in after SIGTERM",
+        meaning="what predictions and uploads under way get to end in after SIGTERM",
     ),
     Variable(
         name="JOB_RUN_AS",

@@ -27,8 +27,8 @@ from supervisor.work.plan import Item
 
 # Items begun and not yet told of: how far the model may get ahead of one that takes long.
 _UNTOLD = 4096
-# Seconds for a prediction to give up once its model was ended, and for what is on its way to storage after that.
-_CUT_OFF, _LAST_UPLOADS = 2.0, 2.0
+# Seconds for a prediction to give up once its model was ended.
+_CUT_OFF = 2.0
 # Seconds for whoever tells of an item at that moment: what it tells it to may take no more.
 _LAST_TOLD = 1.0
 # Seconds between two looks whether they have.
@@ -98,20 +98,19 @@ class Pipeline(Generic[Fetched, Predicted]):
         """Makes `run` raise it, at once. Signal handlers may call it."""
         self._end.put(why)
 
-    def wind_down(self, grace: float) -> None:
-        """Takes no new item, gives what is being predicted `grace` seconds and what is being stored some more, then
-        tells of all that has ended."""
+    def wind_down(self, predictions_until: float, uploads_until: float) -> None:
+        """Takes no new item, waits for what is being predicted, then for what is being stored, and tells of all that
+        has ended. Both are moments of time.monotonic."""
         self._stopping = True
-        self._settle(self._predict, grace)
+        self._settle(self._predict, predictions_until)
         self._cut = True
         self._steps.cut_off()
-        self._settle(self._predict, _CUT_OFF)
-        self._settle(self._store, _LAST_UPLOADS)
+        self._settle(self._predict, time.monotonic() + _CUT_OFF)
+        self._settle(self._store, uploads_until)
         self._told.flush(_LAST_TOLD)
 
-    def _settle(self, stage: "_Stage", patience: float) -> None:
+    def _settle(self, stage: "_Stage", deadline: float) -> None:
         """Waits until the stage has nothing in hand."""
-        deadline = time.monotonic() + patience
         while stage.in_hand and time.monotonic() < deadline:
             time.sleep(_LOOK)
 

@@ -6,14 +6,14 @@ A failure of one item does not stop the others. A failure of the job (its argume
 import gc
 import os
 import signal
-import sys
+import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
 from supervisor.failures import Bug, Failure, OutputUnwritable, SpotReclaimed, Stopped
 from supervisor.job import JobSpec
-from supervisor.machine import device, disk, signals, spot
+from supervisor.machine import console, device, disk, signals, spot
 from supervisor.model.copies import Copies
 from supervisor.model.environment import guest_environment
 from supervisor.pipeline import Bounds, Pipeline
@@ -22,7 +22,16 @@ from supervisor.status.document import Record
 from supervisor.status.publisher import Publisher
 from supervisor.status.redaction import redacted
 from supervisor.status.reporters import Reporter
+from supervisor.work.outputs import Outputs
 from supervisor.work.plan import Item, Work, plan_work
+
+# Seconds after JOB_GRACE to cut off what still runs, store what it left, and tell the status: a scheduler kills 30 s
+# after SIGTERM.
+_ENDING = 5.0
+# Seconds that a job whose own failure ends it gives to what is on its way to storage; nobody kills it meanwhile.
+_LAST_UPLOADS = 60.0
+# Seconds before a reclaimed machine's end that are left alone: its clock and ours need not agree.
+_SPOT_MARGIN = 5.0
 
 
 def run(spec: JobSpec, reporter: Reporter) -> Record:
@@ -31,7 +40,12 @@ def run(spec: JobSpec, reporter: Reporter) -> Record:
     publisher = Publisher(record, reporter)
     failure: Failure | None = None
     log_tail: tuple[str, ...] = ()
-    notice = spot.watch(lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    until: float | None = None
+    notice = spot.watch(
+        lambda end: publisher.warning(f"Spot notice: this machine goes {end}; no new item begins when time is short"),
+        lambda: os.kill(os.getpid(), signal.SIGTERM),
+        needed=spec.grace + _ENDING + _SPOT_MARGIN,
+    )
     try:
         with disk.job_folder() as folder:
             job = Job(spec, publisher, record, folder)
@@ -44,16 +58,17 @@ def run(spec: JobSpec, reporter: Reporter) -> Record:
                 with signals.stop_signals_ignored():
                     job.end()
     except Stopped as stopped:
+        until = stopped.at + spec.grace + _ENDING
         failure = SpotReclaimed(f"{stopped.message}, for a Spot notice") if notice.seen() else stopped
     except Failure as known:
         failure = known
     except Exception as unknown:  # every ending gets a status; a bug of ours is told as such
-        print(redacted(traceback.format_exc()), file=sys.stderr)
+        console.say(redacted(traceback.format_exc()))
         failure = Bug(f"{type(unknown).__name__}: {unknown}")
     with signals.stop_signals_ignored():
         notice.stop()
         record.close(failure, log_tail)
-        publisher.last()
+        publisher.last(until)
     return record
 
 
@@ -73,6 +88,7 @@ class Job:
         self._publisher = publisher
         self._record = record
         self._folder = folder
+        self._outputs = Outputs(spec)
         self._copies: Copies | None = None
 
     def run(self) -> None:
@@ -82,6 +98,7 @@ class Job:
             self._copies = self._new_copies(work)
             self._copies.start()  # the module is imported while the first input comes
         try:
+            self._outputs.require_writable()
             self._publisher.first()
         except OutputUnwritable:
             if (item := next(iter(work), None)) is not None:
@@ -106,7 +123,7 @@ class Job:
         return Copies(self._spec, found, self._folder, count, work.total, self._publisher)
 
     def _pass_through(self, work: Work, copies: Copies) -> None:
-        stages = Stages(self._spec, self._record, self._publisher, copies, self._folder)
+        stages = Stages(self._spec, self._record, self._publisher, copies, self._outputs, self._folder)
         pipeline = Pipeline(stages, self._publisher.item, self._bounds(work, copies))
         gc.freeze()  # what is imported by now stays: else each full collection looks through all of boto3
         gc.set_threshold(10_000)  # items leave no cycles behind: looking for some after each 700 objects is in vain
@@ -114,12 +131,16 @@ class Job:
             with signals.stops_delivered_to(pipeline.stop):
                 pipeline.run(self._counted(work))
         except BaseException as why:
-            grace = 0.0
+            predictions_until = uploads_until = time.monotonic()
             if isinstance(why, Stopped):
                 grace = self._spec.grace
+                predictions_until = why.at + grace
+                uploads_until = predictions_until + _ENDING / 2
                 self._publisher.warning(f"{why.message}: nothing new begins, and what runs has {grace:g} s to end")
+            else:
+                uploads_until += _LAST_UPLOADS
             with signals.stop_signals_ignored():
-                pipeline.wind_down(grace)
+                pipeline.wind_down(predictions_until, uploads_until)
             raise
 
     def _bounds(self, work: Work, copies: Copies) -> Bounds:

@@ -18,6 +18,7 @@ from supervisor.pipeline import Room
 from supervisor.status.document import DONE, ITEM_FAILED, SKIPPED, Outcome, Record
 from supervisor.status.publisher import Publisher
 from supervisor.storage import Object
+from supervisor.work.outputs import Outputs
 from supervisor.work.plan import Item
 from supervisor.work.provenance import Provenance
 
@@ -55,13 +56,16 @@ class Piece:
 class Stages:
     """One job's pipeline.Steps. A failure of an item is its Outcome; a failure of the job is raised."""
 
-    def __init__(self, spec: JobSpec, record: Record, publisher: Publisher, copies: Copies, folder: Path) -> None:
+    def __init__(
+        self, spec: JobSpec, record: Record, publisher: Publisher, copies: Copies, outputs: Outputs, folder: Path
+    ) -> None:
         self._spec = spec
         self._record = record
         self._publisher = publisher
         self._copies = copies
         self._folder = folder
         self._folders = ItemFolders(folder)
+        self._outputs = outputs
         self._provenance = Provenance(spec, self._model_identity)
 
     # pipeline.Steps
@@ -72,6 +76,7 @@ class Stages:
         try:
             with _clocked(seconds, "download"):
                 found = found or look_at(item)
+                self._outputs.require_writable_for(item.result_uri())
                 kept = self._provenance.kept(item, found)
             if kept is not None:
                 result, voucher = kept

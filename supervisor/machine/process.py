@@ -1,11 +1,10 @@
 """What the supervisor is as a process: closed to its guest, the parent of every orphan, and how it exits."""
 
-import contextlib
 import ctypes
 import os
-import sys
-import threading
 from typing import NoReturn
+
+from supervisor.machine import console
 
 # <linux/prctl.h>
 _PR_SET_DUMPABLE = 4
@@ -26,12 +25,8 @@ def become_subreaper() -> None:
 def exit_with(code: int) -> NoReturn:
     """Ends the process, also where a thread hangs in a call that nothing wakes: the interpreter would wait for it, or
     crash in taking itself down around it."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
-    if threading.active_count() > 1:
-        os._exit(code)
-    sys.exit(code)
+    console.flush()
+    os._exit(code)
 
 
 def _prctl(option: int, value: int) -> None:

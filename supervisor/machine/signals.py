@@ -1,4 +1,4 @@
-"""Stop signals: SIGTERM and Ctrl-C end a job once, in order, and nothing disturbs its ending."""
+"""Stop signals: SIGTERM, Ctrl-C and a hang-up end a job once, in order, and nothing disturbs its ending."""
 
 import ctypes
 import os
@@ -13,7 +13,7 @@ from types import FrameType
 
 from supervisor.failures import Stopped
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # Interrupts a system call, and means nothing else here.
 _WAKE = signal.SIGUSR1
 # Seconds that a reader of our output may take nothing once we were stopped.
@@ -29,8 +29,8 @@ _receivers: list[Callable[[Stopped], None]] = [_raise]
 
 
 def handle_stop_signals() -> None:
-    """SIGTERM and Ctrl-C raise Stopped, once, in the main thread; what comes after does not disturb the ending, and
-    neither does a reader of our output that takes none."""
+    """SIGTERM, Ctrl-C and SIGHUP raise Stopped, once, in the main thread; what comes after does not disturb the ending,
+    and neither does a reader of our output that takes none. A SIGHUP that nohup has switched off stays so."""
     stopped: SimpleQueue[None] = SimpleQueue()
 
     def stop(number: int, _: FrameType | None) -> None:
@@ -40,7 +40,8 @@ def handle_stop_signals() -> None:
         _receivers[-1](Stopped(f"stopped by {signal.Signals(number).name}"))
 
     for each in STOP_SIGNALS:
-        signal.signal(each, stop)
+        if each != signal.SIGHUP or signal.getsignal(each) != signal.SIG_IGN:
+            signal.signal(each, stop)
     signal.signal(_WAKE, lambda *_: None)
     threading.Thread(target=_drop_stalled_outputs, args=(stopped,), name="output", daemon=True).start()
     # The image's launcher holds them back until now.
@@ -77,7 +78,7 @@ def stops_delivered_to(receive: Callable[[Stopped], None]) -> Iterator[None]:
 
 @contextmanager
 def stop_signals_ignored() -> Iterator[None]:
-    """An ending, which SIGTERM and Ctrl-C cannot bring about any sooner."""
+    """An ending, which no stop signal can bring about any sooner."""
     handlers = {each: signal.signal(each, signal.SIG_IGN) for each in STOP_SIGNALS}
     try:
         yield

@@ -8,6 +8,7 @@ import http.client
 import json
 import threading
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,6 +19,8 @@ _EVERY = 5.0  # seconds, as AWS recommends
 # The service answers within milliseconds, or never: where a container is one hop too far, answers are dropped.
 _TIMEOUT = 1.0
 _TOKEN_SECONDS = 21600
+# Seconds that a notice comes ahead of the end.
+_AHEAD = 120.0
 # Polls without a single answer after which there is none to be had here: Fargate, or that hop.
 _GIVE_UP = 12
 # What tells a machine of EC2's before it has been asked anything.
@@ -26,14 +29,16 @@ _XEN = "hypervisor/uuid"
 
 
 class Notice:
-    """Polls until there is a notice, in a daemon thread. Call watch for one."""
+    """Polls until there is a notice, then waits until the time is short, in a daemon thread. Call watch for one."""
 
-    def __init__(self, address: str | None, call_back: Callable[[str], None] = lambda _: None) -> None:
-        """address: the service's, None where there is none to ask; call_back: given the time of the end, ISO 8601,
-        once, in the thread."""
+    def __init__(
+        self, address: str | None, on_notice: Callable[[str], None], on_short: Callable[[], None], needed: float
+    ) -> None:
+        """address: the service's, None where there is none to ask; on_notice: given the time of the end, ISO 8601;
+        on_short: the end is no more than `needed` seconds away. Each is called once, in the thread."""
         self.time: str | None = None
         self._service = _Service(address) if address else None
-        self._call_back = call_back
+        self._on_notice, self._on_short, self._needed = on_notice, on_short, needed
         self._over = threading.Event()
         if self._service:
             threading.Thread(target=self._follow, name="spot-notice", daemon=True).start()
@@ -53,14 +58,27 @@ class Notice:
         while service and not self._over.is_set() and service.failures < _GIVE_UP:
             if (time := self.time or service.notice()) is not None:
                 self.time = time
-                self._call_back(time)
+                self._on_notice(time)
+                if not self._over.wait(max(0.0, seconds_until(time) - self._needed)):
+                    self._on_short()
                 return
             self._over.wait(_EVERY)
 
 
-def watch(call_back: Callable[[str], None] = lambda _: None) -> Notice:
-    """A watch on the machine that this runs on. Off EC2 it asks nobody."""
-    return Notice(address(job.environment()), call_back)
+def watch(on_notice: Callable[[str], None], on_short: Callable[[], None], needed: float) -> Notice:
+    """A watch on the machine that this runs on, as Notice says. Off EC2 it asks nobody."""
+    return Notice(address(job.environment()), on_notice, on_short, needed)
+
+
+def seconds_until(time: str) -> float:
+    """How far away the end is: two minutes at most, whatever this machine's clock says, and none where the time is not
+    known."""
+    try:
+        end = datetime.fromisoformat(time)
+    except ValueError:
+        return 0.0
+    end = end if end.tzinfo else end.replace(tzinfo=UTC)
+    return min(_AHEAD, (end - datetime.now(UTC)).total_seconds())
 
 
 def address(environment: Mapping[str, str], sys: Path = Path("/sys")) -> str | None:

@@ -177,8 +177,8 @@ class Record:
             self._finished, self._elapsed = datetime.now(UTC), self.elapsed
             self._failure, self._log_tail = failure, log_tail
             self._cut_short = failure is not None
-            items = self.ended if self._total is None else self._total
-            code = failure.code if failure else job_exit_code(items, self._failures, self.spec.max_failures)
+            succeeded = self._states[DONE] + self._states[SKIPPED]
+            code = failure.code if failure else job_exit_code(succeeded, self._failures, self.spec.max_failures)
             if not failure and code != SUCCESS:
                 # One failure tells all: the first of the kind that gave the job its code.
                 worst = self._first_failed.get(code) or self._failed[0]

@@ -27,11 +27,13 @@ if TYPE_CHECKING:
 
 # Seconds between two rewritings of the document, and between two events to the webhook.
 _DOCUMENT, _EVENT = 5.0, 30.0
-# Seconds after the end of the work for the lists and the document, and for the webhook's last event.
-_PATIENCE, _WEBHOOK_PATIENCE = 120.0, 60.0
-# For all of it together once stopped: after SIGTERM a scheduler kills in 30 s, and the model had its share of them.
-_PATIENCE_WHEN_STOPPED = 3.0
-# The lists' share of that; the document matters more.
+# Seconds after the end of the work for the lists and the document.
+_PATIENCE = 120.0
+# And for the webhook's last event: where it has ever answered, and where it never has.
+_WEBHOOK_PATIENCE, _WEBHOOK_DEAD = 60.0, 5.0
+# For each of them at least, however little time a stopped job has left.
+_LEAST = 0.5
+# The lists' share of the time; the document matters more.
 _LISTS_SHARE = 0.5
 # Warnings that are told one by one.
 _TOLD_WARNINGS = 1_000
@@ -107,18 +109,21 @@ class Publisher:
             self._reporter.warning(message)
         self._keeper.changed = True
 
-    def last(self) -> None:
-        """The job has ended, and its outcome stands: what cannot be told is only remarked on."""
+    def last(self, until: float | None = None) -> None:
+        """The job has ended, and its outcome stands: what cannot be told is only remarked on.
+
+        until: a moment of time.monotonic by which all must be told, where a scheduler kills soon.
+        """
         began = time.monotonic()
-        stopped = self._record.interrupted
-        patience = _PATIENCE_WHEN_STOPPED if stopped else _PATIENCE
-        self._upload_lists(patience * _LISTS_SHARE)
+        until = began + _PATIENCE if until is None else until
+        self._upload_lists((until - began) * _LISTS_SHARE)
         document = self._record.document()
         told = None
         if self._webhook:
-            left = _PATIENCE_WHEN_STOPPED if stopped else _WEBHOOK_PATIENCE
-            told = self._webhook.tell_last(document, max(0.5, left - (time.monotonic() - began)))
-        self._keeper.end(document, max(0.5, patience - (time.monotonic() - began)), self._remark)
+            patience = _WEBHOOK_PATIENCE if self._webhook.has_answered else _WEBHOOK_DEAD
+            left = min(until, began + patience) - time.monotonic()
+            told = self._webhook.tell_last(document, max(_LEAST, left))
+        self._keeper.end(document, max(_LEAST, until - time.monotonic()), self._remark)
         if told:
             told.wait(self._remark)
         self._reporter.finished(self._record)

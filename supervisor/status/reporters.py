@@ -13,7 +13,6 @@ from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TextIO
 
 from supervisor import job, storage
-from supervisor.failures import Failure
 from supervisor.status import bar
 from supervisor.status.document import LISTED, Outcome, Record
 from supervisor.status.pace import Pace
@@ -256,11 +255,6 @@ def for_stdout() -> Reporter:
     if not sys.stdout.isatty():
         return JsonLines(sys.stdout)
     return PlainText(sys.stdout) if job.environment().get("TERM", "dumb") == "dumb" else Terminal(sys.stdout)
-
-
-def error_line(failure: Failure) -> str:
-    """The one line that a person reads when a job fails."""
-    return redacted(f"supervisor: {failure.message} (exit {failure.code}, {failure.category}). To do: {failure.hint}")
 
 
 class DocumentFile:

@@ -39,6 +39,7 @@ class Webhook:
         self._key = key
         self._job = job
         self._under_way: threading.Thread | None = None
+        self.has_answered = False  # whatever it said
 
     def tell(self, document: dict[str, Any]) -> bool:
         """Sends one event and forgets it; returns False, and sends none, while an earlier one is still under way."""
@@ -84,6 +85,7 @@ class Webhook:
             with requests.post(
                 self._url, data=body, headers=headers, timeout=_TIMEOUT, stream=True, allow_redirects=False
             ) as answer:
+                self.has_answered = True
                 status, wanted = answer.status_code, answer.headers.get("Retry-After", "")
         except requests.RequestException as error:
             raise _TryAgain(type(error).__name__) from None

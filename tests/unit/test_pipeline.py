@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -221,6 +222,11 @@ def test_a_listing_without_end_is_read_no_further_than_there_is_room() -> None:
     assert len(read) < 10 + 8 + 2
 
 
+def wind_down(pipeline: Pipeline[Any, Any], grace: float) -> None:
+    until = time.monotonic() + grace
+    pipeline.wind_down(predictions_until=until, uploads_until=until)
+
+
 class _Stopping:
     """A job that is told to stop while item 3 is being predicted; `release` lets that prediction end."""
 
@@ -247,7 +253,7 @@ class _Stopping:
     def run(self, grace: float) -> list[int]:
         with pytest.raises(Stopped):
             self.pipeline.run(items(100))
-        self.pipeline.wind_down(grace)
+        wind_down(self.pipeline, grace)
         return [outcome.item.index for outcome in self.told]
 
 
@@ -280,7 +286,7 @@ def test_a_teller_that_hangs_holds_no_stop_up() -> None:
     threading.Thread(target=stop).start()
     with pytest.raises(Stopped):
         pipeline.run(items(100))
-    pipeline.wind_down(0.1)
+    wind_down(pipeline, 0.1)
     assert not over.is_set()
     over.set()
 
@@ -301,7 +307,7 @@ def test_nothing_is_told_once_the_rest_was() -> None:
     pipeline = Pipeline(steps, lambda outcome: told.append(outcome.item.index), Bounds(items=3))
     with pytest.raises(Stopped):
         pipeline.run(items(3))
-    pipeline.wind_down(0.1)
+    wind_down(pipeline, 0.1)
     assert told == [1, 2]
     late.set()
     time.sleep(0.2)

@@ -1,7 +1,9 @@
 """The Spot notice, from a stand-in for the instance metadata service on loopback."""
 
+import json
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -21,13 +23,13 @@ def metadata(monkeypatch: pytest.MonkeyPatch) -> Iterator[Metadata]:
 
 
 @pytest.fixture
-def watch() -> Iterator[Callable[[str], tuple[Notice, "Told"]]]:
+def watch() -> Iterator[Callable[..., tuple[Notice, "Told"]]]:
     """Starts a watch on an address; gives it and what it calls back."""
     notices = []
 
-    def start(address: str) -> tuple[Notice, Told]:
+    def start(address: str, needed: float = 30.0) -> tuple[Notice, Told]:
         told = Told()
-        notices.append(Notice(address, told))
+        notices.append(Notice(address, told, told.short.set, needed))
         return notices[-1], told
 
     yield start
@@ -41,13 +43,14 @@ class Told:
     def __init__(self) -> None:
         self.times: list[str] = []
         self.first = threading.Event()
+        self.short = threading.Event()
 
     def __call__(self, time: str) -> None:
         self.times.append(time)
         self.first.set()
 
 
-Watch = Callable[[str], tuple[Notice, Told]]
+Watch = Callable[..., tuple[Notice, Told]]
 
 
 def test_a_notice_is_told_once_with_its_time(metadata: Metadata, watch: Watch) -> None:
@@ -144,6 +147,39 @@ def test_only_ec2_is_asked(
 
 
 def test_off_ec2_there_is_no_traffic_and_no_thread() -> None:
-    notice = Notice(None)
+    notice = Notice(None, lambda _: None, lambda: None, needed=0.0)
     assert not notice.seen()
     assert "spot-notice" not in {thread.name for thread in threading.enumerate()}
+
+
+def notice_in(seconds: float) -> tuple[int, bytes]:
+    """A notice of an end that far away, as the service writes it."""
+    end = datetime.now(UTC) + timedelta(seconds=seconds)
+    return 200, json.dumps({"action": "terminate", "time": end.strftime("%Y-%m-%dT%H:%M:%SZ")}).encode()
+
+
+def test_the_time_is_short_only_when_no_more_is_left_than_what_is_needed(metadata: Metadata, watch: Watch) -> None:
+    metadata.answer = notice_in(100)
+    _, told = watch(metadata.address, needed=97.0)
+    assert told.first.wait(30)
+    assert not told.short.is_set()
+    assert told.short.wait(30)
+
+
+def test_a_job_that_ends_in_time_is_not_told_that_time_is_short(metadata: Metadata, watch: Watch) -> None:
+    metadata.answer = notice_in(100)
+    notice, told = watch(metadata.address, needed=97.0)
+    assert told.first.wait(30)
+    notice.stop()
+    assert not told.short.wait(5)
+
+
+@pytest.mark.parametrize(
+    ("time", "seconds"), [("soon", 0.0), ("9999-01-02T03:04:05Z", 120.0), ("9999-01-02T03:04:05", 120.0)]
+)
+def test_no_more_than_two_minutes_are_left_and_none_where_the_time_is_unknown(time: str, seconds: float) -> None:
+    assert spot.seconds_until(time) == seconds
+
+
+def test_an_end_that_has_passed_leaves_no_time() -> None:
+    assert spot.seconds_until("2017-09-18T08:22:00Z") < 0
