@@ -489,6 +489,9 @@ def _build_arguments(order: Order, base: Base) -> dict[str, str]:
         "BASE_DIGEST": base.digest,
         "MODULE": order.module.name,
         "VERSION": __version__,
+        "MODULE_COPIES": str(order.module.copies),
+        "MODULE_NETWORK": order.module.network,
+        "MODULE_RESULTS": ",".join(order.module.results),
     }
 
 

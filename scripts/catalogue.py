@@ -91,6 +91,8 @@ class Module:
     input: Input
     results: tuple[str, ...]
     arguments: Mapping[str, Any]
+    copies: Literal["many", 1]
+    network: Literal["at start", "at prediction", "none"]
     resources: Resources
     timeout_seconds: int
     sources: Mapping[str, str]
@@ -261,6 +263,8 @@ def _schema_faults(document: _Document, error: ValidationError) -> Iterator[Faul
             yield document.fault(f"{at}no such key as {key}; {hint}", *where, key)
     elif error.validator in ("pattern", "anyOf") and "description" in schema:
         yield document.fault(f"{at}{value!r} will not do; wanted: {schema['description']}", *where)
+    elif error.validator == "contains" and "description" in schema:
+        yield document.fault(f"{at}wanted among them: {schema['description']}", *where)
     else:
         yield document.fault(f"{at}{error.message}", *where)
 
@@ -294,7 +298,20 @@ def _lost_successors(documents: list[_Document]) -> Iterator[Fault]:
 
 # Showing: the same table for a terminal, for Markdown and, as data, for machines.
 
-HEADINGS = ("module", "variants", "file argument", "takes", "answers", "vCPU", "GiB", "GPU", "minutes", "image")
+HEADINGS = (
+    "module",
+    "variants",
+    "copies",
+    "network",
+    "file argument",
+    "takes",
+    "answers",
+    "vCPU",
+    "GiB",
+    "GPU",
+    "minutes",
+    "image",
+)
 NUMBERS = {"vCPU", "GiB", "GPU", "minutes"}
 UNFIT = "*"
 
@@ -324,6 +341,8 @@ def _row(module: Module) -> tuple[str, ...]:
     return (
         module.name + (UNFIT if module.unfit else ""),
         " ".join(module.variants) or "unknown",
+        str(module.copies),
+        module.network,
         module.input.field,
         " ".join(module.input.media_types),
         " ".join(module.results),
@@ -345,6 +364,14 @@ def _aligned(row: tuple[str, ...], widths: list[int]) -> str:
 
 def _unfit(modules: list[Module]) -> list[str]:
     return [f"{UNFIT} {module.name}: {module.unfit}" for module in modules if module.unfit]
+
+
+def _notes(modules: Iterable[Module]) -> Iterator[str]:
+    """What else is to be known of each module, after an empty line."""
+    for module in modules:
+        if module.notes:
+            yield f"\n{module.name}:"
+            yield from (f"- {note}" for note in module.notes)
 
 
 def _escaped(row: tuple[str, ...]) -> list[str]:
@@ -388,6 +415,8 @@ def _answer(options: argparse.Namespace, modules: dict[str, Module]) -> int:
     else:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         print(table(chosen, width))
+        if options.model:
+            print(*_notes(chosen), sep="\n")
     return 0
 
 
@@ -395,11 +424,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m scripts.catalogue",
         description="Shows the catalogue of modules that `make images MODEL=…` can build on, from images/*.yaml.",
-        epilog="To add a module, write images/<module>.yaml (images/schema.json says what each key means), then"
-        " --check. A module marked * cannot work as it stands; the reason is below the table."
-        " Exits 1 where a file is wrong or a module unknown.",
+        epilog="copies: whether several copies predict side by side without mixing their items up (many), or one at a"
+        " time (1); network: when the image needs one. A module marked * cannot work as it stands; the reason is below"
+        " the table, and so are the notes on modules that are named. To add a module, write images/<module>.yaml"
+        " (images/schema.json says what each key means), then --check. Exits 1 where a file is wrong or a module"
+        " unknown.",
     )
-    parser.add_argument("model", nargs="*", help="only these, by own name or image repository; all without")
+    parser.add_argument("model", nargs="*", help="only these, with notes, by own name or image repository; all without")
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--markdown", action="store_true", help="the table as Markdown")
     shape.add_argument("--json", action="store_true", help="all that is known, with where it was read, as JSON")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from docker import DockerClient
 
+from tests.containers.images import ROOT, build
 from tests.containers.tracked import Containers
 
 pytestmark = pytest.mark.containers
@@ -61,6 +63,32 @@ def test_the_image_says_what_it_was_made_from(
 
     assert config["Labels"]["org.opencontainers.image.base.name"] == base("python311")
     assert environment_of(engine, derived("python311", "gpu"))["SUPERVISOR_BASE"] == base("python311")
+
+
+@pytest.mark.parametrize("variant", ["cpu", "gpu"])
+@pytest.mark.usefixtures("runtime")
+def test_the_image_says_what_is_known_of_its_module(
+    variant: str, engine: DockerClient, base: Callable[[str], str]
+) -> None:
+    known = {"COPIES": "many", "NETWORK": "at start", "RESULTS": "image/png,application/json"}
+    arguments = {"BASE": base("scratch"), **{f"MODULE_{fact}": value for fact, value in known.items()}}
+    tag = f"deepaas-batch-test/known-{os.getpid()}:{variant}"
+
+    build(engine, ROOT, tag, arguments, dockerfile=f"Dockerfile.{variant}")
+    environment = environment_of(engine, tag)
+    engine.images.remove(tag)
+
+    assert {fact: environment[f"SUPERVISOR_{fact}"] for fact in known} == known
+
+
+@pytest.mark.parametrize("variant", ["cpu", "gpu"])
+def test_an_image_built_by_hand_says_nothing_of_its_module(
+    variant: str, engine: DockerClient, derived: Derived
+) -> None:
+    environment = environment_of(engine, derived("python311", variant))
+
+    known = [environment[f"SUPERVISOR_{fact}"] for fact in ("COPIES", "NETWORK", "RESULTS")]
+    assert known == ["", "", ""]
 
 
 def config_of(engine: DockerClient, tag: str) -> dict[str, Any]:

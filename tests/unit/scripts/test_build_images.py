@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import threading
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from scripts import build_images, catalogue
 from scripts.build_images import JsonProgress, Order, OrderFailed, Outcome, Runtime, TerminalProgress
-from scripts.derived import Name
+from scripts.derived import ROOT, Name
 from tests.unit.scripts.test_derived import BUILT
 
 pytestmark = pytest.mark.usefixtures("catalogue_read_once")
@@ -95,6 +96,41 @@ def test_only_a_base_of_this_project_is_built_rather_than_pulled() -> None:
 def test_a_runtime_that_is_not_built_is_said(tmp_path: Path) -> None:
     with pytest.raises(OrderFailed, match="make runtime"):
         Runtime.pack(tmp_path / "runtime.tar", tmp_path / "context.tar")
+
+
+# What goes into an image.
+
+BASE = build_images.Base(name="mine:1", id="sha256:1", digest="sha256:2", size=1)
+
+
+@pytest.mark.parametrize(
+    ("model", "copies", "network", "results"),
+    [
+        ("voice-activity", "many", "none", "application/json"),
+        ("ai4os-obj-detection", "1", "at start", "image/png,application/json"),
+    ],
+)
+def test_the_image_is_told_what_the_catalogue_knows_of_its_module(
+    model: str, copies: str, network: str, results: str
+) -> None:
+    [order] = plan(model, variant="cpu")
+
+    assert isinstance(order, Order)
+    arguments = build_images._build_arguments(order, BASE)
+    assert (arguments["MODULE_COPIES"], arguments["MODULE_NETWORK"], arguments["MODULE_RESULTS"]) == (
+        copies,
+        network,
+        results,
+    )
+
+
+@pytest.mark.parametrize("variant", ["cpu", "gpu"])
+def test_every_build_argument_is_one_that_the_dockerfiles_take(variant: str) -> None:
+    [order] = plan("yolov8", variant=variant)
+
+    assert isinstance(order, Order)
+    taken = set(re.findall(r"^ARG (\w+)", (ROOT / f"Dockerfile.{variant}").read_text(), re.MULTILINE))
+    assert build_images._build_arguments(order, BASE).keys() == taken
 
 
 # The command.

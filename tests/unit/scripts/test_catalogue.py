@@ -63,6 +63,7 @@ def sound() -> dict[str, Any]:
     read = "owner/repository@0123456789:api.py"
     unread = {"python", "licence", "input.extensions"}
     facts = ["repository", "tags", "source", "base", "input.field", "input.media_types", "results", "arguments"]
+    facts += ["copies", "network"]
     return {
         "name": "sound",
         "title": "Something in a picture",
@@ -75,6 +76,8 @@ def sound() -> dict[str, Any]:
         "input": {"field": "files", "media_types": ["image/*"], "extensions": []},
         "results": ["application/json"],
         "arguments": {"threshold": 0.5},
+        "copies": "many",
+        "network": "none",
         "resources": {"vcpus": 2, "memory_mib": 4096, "gpus": 0},
         "timeout_seconds": 900,
         "sources": {
@@ -89,6 +92,11 @@ def sound() -> dict[str, Any]:
 def write(folder: Path, *documents: dict[str, Any]) -> None:
     for document in documents:
         (folder / f"{document['name']}.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+
+
+def quoted(text: str) -> str:
+    """As write() writes it."""
+    return f"'{text}'" if ": " in text else text
 
 
 def faults(folder: Path) -> list[str]:
@@ -213,6 +221,93 @@ def test_a_variant_without_a_tag_has_no_image(modules: dict[str, Module]) -> Non
     assert modules["satsr"].image("gpu") is None
 
 
+# Several copies, and the network
+
+
+@pytest.mark.parametrize(
+    "name", ["ai4os-fast-neural-transfer", "multi-plankton-separation", "ai4os-obj-detection", "ai4os-semseg-vaihingen"]
+)
+def test_a_module_whose_copies_were_seen_to_mix_items_up_runs_one_copy(name: str, modules: dict[str, Module]) -> None:
+    assert modules[name].copies == 1
+
+
+def test_copies_are_safe_only_by_code_that_was_read(modules: dict[str, Module]) -> None:
+    for module in modules.values():
+        if module.copies == "many":
+            read = re.split(r",\s+", module.sources["copies"])
+            assert [place for place in read if not re.search(r"\.py(#L\d+)?$", place)] == [], module.name
+
+
+def test_one_copy_says_what_two_would_share_and_where(modules: dict[str, Module]) -> None:
+    for module in modules.values():
+        if module.copies == 1:
+            [reason] = [note for note in module.notes if note.startswith("One copy: ")]
+            assert re.search(r"\w\.py, lines? \d+", reason), module.name
+
+
+def test_what_is_fetched_at_every_prediction_or_at_start_is_told_by_the_code_that_fetches(
+    modules: dict[str, Module],
+) -> None:
+    for module in modules.values():
+        if module.network != "none":
+            assert re.search(r"\.py(#L\d+)?\b", module.sources["network"]), module.name
+
+
+def test_a_module_without_a_word_on_copies_or_network_is_a_fault(tmp_path: Path, sound: dict[str, Any]) -> None:
+    for key in ("copies", "network"):
+        del sound[key], sound["sources"][key]
+    write(tmp_path, sound)
+    assert [fault.partition(": ")[2] for fault in faults(tmp_path)] == [
+        "'copies' is a required property",
+        "'network' is a required property",
+        "sources: 'copies' is a required property",
+        "sources: 'network' is a required property",
+    ]
+
+
+@pytest.mark.parametrize(
+    "source", ["unknown", "ours: it looked safe", "deduced: from another module", "everybody knows"]
+)
+def test_many_copies_without_code_that_was_read_are_a_fault(source: str, tmp_path: Path, sound: dict[str, Any]) -> None:
+    sound["sources"]["copies"] = source
+    write(tmp_path, sound)
+    [fault] = faults(tmp_path)
+    line = (tmp_path / "sound.yaml").read_text().splitlines().index(f"  copies: {quoted(source)}") + 1
+    assert fault.startswith(f"sound.yaml:{line}: sources.copies: {source!r} will not do; wanted: ")
+
+
+@pytest.mark.parametrize("notes", [None, ["Removes its upload."], ["There is one copy: no more"]])
+def test_one_copy_without_a_reason_is_a_fault(notes: list[str] | None, tmp_path: Path, sound: dict[str, Any]) -> None:
+    sound |= {"copies": 1} | ({"notes": notes} if notes else {})
+    write(tmp_path, sound)
+    [fault] = faults(tmp_path)
+    assert "notes" in fault
+    assert fault.endswith("copies is 1." if notes else "is a required property")
+
+
+def test_one_copy_needs_no_reason_where_nobody_could_read_the_code(tmp_path: Path, sound: dict[str, Any]) -> None:
+    sound["copies"] = 1
+    sound["sources"]["copies"] = "unknown"
+    write(tmp_path, sound)
+    assert load(tmp_path)["sound"].copies == 1
+
+
+@pytest.mark.parametrize("copies", [2, 0, True, "1", "some", None])
+def test_copies_are_many_or_one(copies: Any, tmp_path: Path, sound: dict[str, Any]) -> None:
+    sound["copies"] = copies
+    write(tmp_path, sound)
+    assert faults(tmp_path)[0].endswith(f"copies: {copies!r} is not one of ['many', 1]")
+
+
+@pytest.mark.parametrize("network", ["yes", None, True, "at the start"])
+def test_the_network_is_needed_at_start_at_prediction_or_not(
+    network: Any, tmp_path: Path, sound: dict[str, Any]
+) -> None:
+    sound["network"] = network
+    write(tmp_path, sound)
+    assert faults(tmp_path)[0].endswith(f"{network!r} is not one of ['at start', 'at prediction', 'none']")
+
+
 # Faults in the files
 
 
@@ -329,6 +424,28 @@ def test_the_table_has_a_line_for_each_module(capsys: pytest.CaptureFixture[str]
 def test_the_table_fits_the_terminal(modules: dict[str, Module]) -> None:
     shown = catalogue.table(modules.values(), width=80).partition("\n\n")[0]
     assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_the_list_says_of_each_module_how_many_copies_are_safe_and_when_it_needs_a_network(
+    capsys: pytest.CaptureFixture[str], modules: dict[str, Module]
+) -> None:
+    _, out, _ = run(capsys)
+    rows = {line.split()[0].rstrip("*"): re.split(r"\s{2,}", line) for line in out.partition("\n\n")[0].splitlines()}
+    assert rows["module"][2:4] == ["copies", "network"]
+    assert {name: tuple(rows[name][2:4]) for name in modules} == {
+        name: (str(module.copies), module.network) for name, module in modules.items()
+    }
+
+
+def test_a_terminal_of_80_columns_still_shows_copies_and_network(modules: dict[str, Module]) -> None:
+    heading = catalogue.table(modules.values(), width=80).partition("\n")[0]
+    assert heading.split()[2:4] == ["copies", "network"]
+
+
+def test_a_module_that_is_named_comes_with_its_notes(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, "multi-plankton-separation")
+    assert "\n\nmulti-plankton-separation:\n- " in out
+    assert "\n- One copy: the answer is temp/out_image.png in the module's folder" in out
 
 
 def test_what_speaks_against_an_image_is_said_below_the_table(capsys: pytest.CaptureFixture[str]) -> None:
