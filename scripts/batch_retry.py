@@ -3,7 +3,7 @@
     strategy = retry_strategy("EC2")                               for a job definition
     decide(strategy, Ending(exit_code=75))                         RETRY
     decide(strategy, Ending(exit_code=75), attempt=3)              EXIT: it was the last
-    decide(strategy, Ending(status_reason="Host EC2 (instance i-0) terminated."))   RETRY
+    decide(strategy, Ending(reason="DockerTimeoutError: ..."))     RETRY: no rule says that it is final
 
 What Batch does with rules: https://docs.aws.amazon.com/batch/latest/APIReference/API_EvaluateOnExit.html
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Literal
 
 from supervisor.failures import SUCCESS, TABLE
@@ -30,30 +31,21 @@ RETRY, EXIT = "RETRY", "EXIT"
 
 @dataclass(frozen=True, kw_only=True)
 class _Reason:
-    """A rule, where it holds, and why it is there."""
+    """A rule, and why it is there."""
 
     rule: Rule
-    platforms: tuple[Platform, ...] = ("EC2", "FARGATE")
     why: str
 
 
-# What ends a job with no fault of its own. Batch says it in one of two fields: the job's statusReason, as in
-# "Host EC2 (instance i-0abc) terminated." and Fargate's "Your Spot Task was interrupted.", or the container's reason,
-# as in "CannotPullContainerError: ...". A Spot notice need not reach the supervisor, so that its 75 is not enough.
-_NO_FAULT_OF_ITS_OWN = (
-    _Reason(
-        rule={"onStatusReason": "Host EC2*", "action": RETRY},
-        why="the machine is gone, as when Spot takes it back",
-    ),
-    _Reason(
-        rule={"onStatusReason": "Your Spot Task*", "action": RETRY},
-        platforms=("FARGATE",),
-        why="the same, as Fargate puts it",
-    ),
-    _Reason(
-        rule={"onReason": "CannotPull*", "action": RETRY},
-        why="the registry, or the way to it",
-    ),
+# The rules say what is final, for Batch retries what no rule matches. What passes has too many names to list:
+# DockerTimeoutError, CannotPullContainerError, CannotInspectContainerError, CgroupError, ResourceInitializationError,
+# InternalError, a bare "Task failed to start", "Your Spot Task was interrupted.", maintenance of the machine ...
+# (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html). Such an attempt has no
+# exit code, or its status reason is not that of a container which ended by itself, so that no rule for codes matches.
+# An image that can never be started costs a few minutes an attempt.
+_HOST_GONE = _Reason(
+    rule={"onStatusReason": "Host EC2*", "action": RETRY},
+    why="the machine is gone, as when Spot takes it back, whatever code the container ended with meanwhile",
 )
 _OURS = tuple(
     _Reason(
@@ -63,35 +55,55 @@ _OURS = tuple(
     for failure in TABLE
     if failure.retry
 )
-_ANYTHING_ELSE = _Reason(
-    rule={"onReason": "*", "action": EXIT},
-    why="everything else would be the same again. Batch retries where nothing matches, so that this rule must be"
-    " there; a container that ran to its end has no reason, which `*` matches too",
-)
-_REASONS = (*_NO_FAULT_OF_ITS_OWN, *_OURS, _ANYTHING_ELSE)
+# A signal ended the container, from here on: the shell's and Docker's way of telling which.
+_SIGNALLED = 128
+_BY_ITSELF = "Essential container*"
+
+
+def _final() -> Iterator[_Reason]:
+    """One rule for all final codes with the same first digit: five rules are all, and final codes a dozen."""
+    codes = sorted((failure.code for failure in TABLE if not failure.retry), key=str)
+    for digit, group in groupby(codes, key=lambda code: str(code)[0]):
+        same = sorted(group)
+        rule = {"onExitCode": f"{digit}*"}
+        why = f"final by the table of failures: {', '.join(map(str, same))}"
+        if same[-1] >= _SIGNALLED:
+            # SIGTERM and SIGKILL end a container on a dying machine, too. ECS calls an end of the container's own
+            # "Essential container in task exited"; Fargate Spot gave 137 with "Your Spot Task was interrupted.".
+            rule["onStatusReason"] = _BY_ITSELF
+            why += (
+                ", where the container ended by itself; with them 1, 125, 126, 127 and 139, by which an image or a"
+                " command is broken, and would be again"
+            )
+        yield _Reason(rule={**rule, "action": EXIT}, why=why)
+
+
+_REASONS = (_HOST_GONE, *_OURS, *_final())
 
 
 def retry_strategy(platform: Platform, attempts: int = ATTEMPTS) -> dict[str, Any]:
-    """A job definition's retryStrategy. Raises ValueError where the table wants more than Batch takes."""
-    rules = [dict(reason.rule) for reason in _REASONS if platform in reason.platforms]
-    strategy = {"attempts": attempts, "evaluateOnExit": rules}
+    """A job definition's retryStrategy; its rules are the same on EC2 and on Fargate.
+
+    Raises ValueError where the table wants more than Batch takes.
+    """
+    strategy = {"attempts": attempts, "evaluateOnExit": [dict(reason.rule) for reason in _REASONS]}
     if faults := list(refusals(strategy)):
-        raise ValueError("; ".join(faults))
+        raise ValueError(f"{platform}: {'; '.join(faults)}")
     return strategy
 
 
 def markdown() -> str:
     """The rules as docs/batch.md has them."""
+    names = {"onExitCode": "exit code", "onReason": "reason", "onStatusReason": "statusReason"}
     rows = ["| rule | why |", "|---|---|"]
     for reason in _REASONS:
-        ((field, pattern),) = _conditions(reason.rule).items()
-        name = {"onExitCode": "exit code", "onReason": "reason", "onStatusReason": "statusReason"}[field]
-        alone = "" if len(reason.platforms) > 1 else " (on EC2)" if reason.platforms[0] == "EC2" else " (on Fargate)"
-        rows.append(f"| {reason.rule['action']} on {name} `{pattern}`{alone} | {reason.why} |")
+        conditions = " and ".join(f"{names[field]} `{pattern}`" for field, pattern in _conditions(reason.rule).items())
+        rows.append(f"| {reason.rule['action']} on {conditions} | {reason.why} |")
+    rows.append("| RETRY what no rule matches | Batch's own rule: all attempts that never ran, however AWS puts it |")
     return "\n".join(rows)
 
 
-# Batch's side.
+# Batch's side. Where AWS says nothing, of a field that an ending does not have, the shipped rules do not rest on it.
 
 
 @dataclass(frozen=True, kw_only=True)
