@@ -138,8 +138,12 @@ def test_fargate_offers_what_a_module_asks_for(modules: dict[str, Module]) -> No
 
 
 def test_a_module_that_can_answer_with_json_does_so_in_a_job(modules: dict[str, Module]) -> None:
-    # What these two call JSON names files inside the container, or is not known.
-    pictures = {"ai4os-thermal-bridges-rooftops-detector", "ai4os-thermal-urban-feature-segmenter"}
+    # What these three call JSON names a file inside the container, and holds nothing of it.
+    pictures = {
+        "ai4os-thermal-anomaly-segmenter",
+        "ai4os-thermal-bridges-rooftops-detector",
+        "ai4os-thermal-urban-feature-segmenter",
+    }
     for module in modules.values():
         if "application/json" in module.results and module.name not in pictures:
             answer = (module.default_args or {}).get("accept", module.results[0])
@@ -219,6 +223,26 @@ def test_a_variant_names_its_image(modules: dict[str, Module]) -> None:
 def test_a_variant_without_a_tag_has_no_image(modules: dict[str, Module]) -> None:
     assert modules["satsr"].variants == ("cpu",)
     assert modules["satsr"].image("gpu") is None
+
+
+# Facts that were wrong once
+
+
+@pytest.mark.parametrize(
+    ("name", "texts"),
+    [
+        ("obj-detection", ("threshold", "box_thickness", "text_size", "text_thickness")),
+        ("ai4os-obj-detection", ("threshold", "box_thickness", "text_size", "text_thickness")),
+        ("semseg-vaihingen", ("model_retrieve",)),
+        ("ai4os-semseg-vaihingen", ("model_retrieve",)),
+    ],
+)
+def test_an_argument_that_the_module_takes_as_a_text_is_given_as_one(
+    name: str, texts: tuple[str, ...], modules: dict[str, Module]
+) -> None:
+    module = modules[name]
+    given = {**module.arguments, **(module.default_args or {})}
+    assert {text: type(given[text]) for text in texts} == dict.fromkeys(texts, str)
 
 
 # Several copies, and the network
