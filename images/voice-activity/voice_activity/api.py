@@ -116,7 +116,7 @@ def _value(name: str, field: fields.Field, given: Any) -> Any:
         return field.deserialize(given)
     except ValidationError as error:
         shown = "" if given is missing else f" (given: {given!r})"
-        raise ValueError(f"{name}: {' '.join(map(str, error.messages))}{shown}") from error
+        raise ValueError(f"{name}: {' '.join(map(str, error.messages))}{shown}") from None
 
 
 def _spoken(segments: list[Segment], duration: float) -> float:

@@ -36,7 +36,7 @@ def truth() -> list[list[float]]:
     return speech
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def hear() -> Hear:
     """Predict on a file as DEEPaaS does: without the extension that the user's file had."""
     from voice_activity import api

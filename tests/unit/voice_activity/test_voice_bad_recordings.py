@@ -46,6 +46,8 @@ def wav(rate: int = 16_000, seconds: float = 1.0) -> bytes:
         (bytes(5_000), "nothing but zero bytes"),
         (b"\xde\xad\xbe\xef" * 50, "data of an unknown kind beginning de ad be ef"),
         (wav()[:20], "a damaged WAV"),
+        (b"RIFF\x80\0\0\0AVI LIST" + bytes(100), "an AVI video"),
+        (b"WAAC" + bytes(100), "a WAC of Wildlife Acoustics"),
         (b"fLaC" + bytes(10), "a damaged FLAC"),
     ],
     ids=lambda value: value if isinstance(value, str) else "bytes",
@@ -56,6 +58,15 @@ def test_something_else_is_named_for_what_it_looks_like(
     message = refusal(hear, tmp_path, content)
     assert "not a recording that can be decoded" in message
     assert looks_like in message
+    assert "; the decoder says " in message
+
+
+def test_the_decoders_own_reason_is_in_the_message(hear: Hear, tmp_path: Path) -> None:
+    content = bytearray(wav())
+    content[22:24] = bytes(2)
+    assert "the decoder says 'Channel count is zero.'" in refusal(hear, tmp_path, bytes(content))
+    content[20:24] = b"\x99\x99\1\0"
+    assert "one whose codec is not known; the decoder says " in refusal(hear, tmp_path, bytes(content))
 
 
 def test_a_recording_without_samples_is_refused(hear: Hear, tmp_path: Path) -> None:
