@@ -25,17 +25,21 @@ from supervisor.storage.uri import shown
 __all__ = [
     "Changed",
     "Denied",
+    "Exists",
     "Full",
     "Invalid",
     "Missing",
     "Object",
     "Passing",
+    "Settings",
     "Storage",
     "StorageError",
     "disk_error",
     "of",
     "on_input",
     "on_output",
+    "set_up",
+    "settings",
 ]
 
 
@@ -57,8 +61,11 @@ class Storage(Protocol):
     def stat(self, uri: str, version: str | None = None) -> Object:
         """Looks at one object without moving it."""
 
-    def list(self, uri: str) -> Iterator[Object]:
+    def list(self, uri: str, *, after: str | None = None) -> Iterator[Object]:
         """Everything below a prefix or folder (ends in "/"), as a stream in key order: uri, size and ETag known.
+
+        after: the URI of an object below it, spelled as a listing gives it, whether there is such an object or not:
+        only what comes after it in key order (by the bytes of the decoded key) is listed.
 
         Nothing below an S3 prefix is an empty stream; a missing bucket or folder is Missing, at the first step.
         """
@@ -72,12 +79,26 @@ class Storage(Protocol):
         source: a local file, or the bytes themselves where they are few.
         """
 
+    def create(self, source: Path | bytes, uri: str, *, media_type: str, metadata: Mapping[str, str]) -> str | None:
+        """As upload, but the object appears only where there is none: raises Exists where there is one.
+
+        Of several that create one object at once a single one succeeds, as far as the place can promise it: see each
+        storage's own.
+        """
+
     def probe(self, uri: str) -> None:
         """Raises unless an object could be written below this prefix; leaves nothing behind."""
 
 
 class StorageError(Exception):
-    """Trouble with one object, sorted by kind; the pipeline knows whether it was reading or writing."""
+    """Trouble with one object, sorted by kind; the pipeline knows whether it was reading or writing.
+
+    hint: one line, what to do about it, where that is not what its kind of failure says anyway.
+    """
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 class Missing(StorageError):
@@ -104,6 +125,10 @@ class Changed(Passing):
     """The object was replaced while it was being read."""
 
 
+class Exists(StorageError):
+    """There is such an object already, and it was to be made only where there is none."""
+
+
 def disk_error(error: OSError, path: Path) -> StorageError:
     """What an OSError on a local path means: missing, denied, or a disk that is full or failing."""
     reason = f"{path}: {error.strerror or error}"
@@ -121,12 +146,34 @@ def disk_error(error: OSError, path: Path) -> StorageError:
 
 
 _BACKENDS = {
-    "s3": ("supervisor.storage.s3_obstore", "ObstoreS3"),
+    "s3": ("supervisor.storage.s3", "S3"),
     "file": ("supervisor.storage.local", "Local"),
     "": ("supervisor.storage.local", "Local"),
     "https": ("supervisor.storage.http", "Http"),
     "http": ("supervisor.storage.http", "Http"),
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a job says of its storages. request_payer: "requester" where the readers of its buckets pay."""
+
+    request_payer: str | None = None
+
+
+_settings = Settings()
+
+
+def set_up(settings: Settings) -> None:
+    """To be called before the first `of`: what the job says of its storages."""
+    global _settings  # noqa: PLW0603 - one job a process
+    _settings = settings
+    _instance.cache_clear()
+
+
+def settings() -> Settings:
+    """What was set up last."""
+    return _settings
 
 
 def of(uri: str) -> Storage:
@@ -149,26 +196,26 @@ def on_input(error: StorageError) -> Failure:
     message = f"input {error}"
     match error:
         case Missing():
-            return InputMissing(message)
+            return InputMissing(message, error.hint)
         case Denied():
-            return InputDenied(message)
+            return InputDenied(message, error.hint)
         case Passing():
-            return PassingTrouble(message)
+            return PassingTrouble(message, error.hint)
         case Full():
-            return DiskTrouble(message)
+            return DiskTrouble(message, error.hint)
         case _:
-            return BadUsage(message)
+            return BadUsage(message, error.hint)
 
 
 def on_output(error: StorageError) -> Failure:
     """What a storage error means where a result or a status was being written."""
     message = f"output {error}"
     match error:
-        case Missing() | Denied():
-            return OutputUnwritable(message)
+        case Missing() | Denied() | Exists():
+            return OutputUnwritable(message, error.hint)
         case Passing():
-            return PassingTrouble(message)
+            return PassingTrouble(message, error.hint)
         case Full():
-            return DiskTrouble(message)
+            return DiskTrouble(message, error.hint)
         case _:
-            return BadUsage(message)
+            return BadUsage(message, error.hint)

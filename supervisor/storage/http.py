@@ -44,7 +44,7 @@ class Http:
 
         return _RETRYING(ask)
 
-    def list(self, uri: str) -> Iterator[Object]:
+    def list(self, uri: str, *, after: str | None = None) -> Iterator[Object]:
         raise Invalid(f"{shown(uri)}: a web address cannot be listed; name its files in a manifest")
 
     def download(self, source: Object, target: Path) -> None:
@@ -52,6 +52,9 @@ class Http:
 
     def upload(self, source: Path | bytes, uri: str, *, media_type: str, metadata: Mapping[str, str]) -> str | None:
         raise Invalid(f"{shown(uri)}: results cannot be written to a web address; use s3:// or a folder")
+
+    def create(self, source: Path | bytes, uri: str, *, media_type: str, metadata: Mapping[str, str]) -> str | None:
+        return self.upload(source, uri, media_type=media_type, metadata=metadata)
 
     def probe(self, uri: str) -> None:
         raise Invalid(f"{shown(uri)}: results cannot be written to a web address; use s3:// or a folder")

@@ -1,6 +1,7 @@
 """Files and folders of this machine."""
 
 import contextlib
+import errno
 import hashlib
 import io
 import json
@@ -8,14 +9,16 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from urllib.parse import quote_from_bytes
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from supervisor.storage import Changed, Invalid, Missing, Object, StorageError, disk_error
+from supervisor.storage import Changed, Exists, Invalid, Missing, Object, StorageError, disk_error
 from supervisor.storage.uri import local_path, scheme
 
 _LONGEST_NAME = 255  # bytes, on every file system in use
+# What a file system without hard links says to one.
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 # What upload leaves beside a result, and what a crash in the midst of it may.
 _OURS = re.compile(rb"\..+\.provenance(\.partial)?|\.[0-9a-f]{16}\.partial", re.DOTALL)
 
@@ -41,13 +44,13 @@ class Local:
             metadata=_provenance(path, found.st_size),
         )
 
-    def list(self, uri: str) -> Iterator[Object]:
+    def list(self, uri: str, *, after: str | None = None) -> Iterator[Object]:
         """The regular files of a folder and of those below it, links to files among them.
 
         Links to folders are not followed: they may lead in circles, or to what nobody meant.
         """
         folder, prefix = _path(uri), uri if uri.endswith("/") else uri + "/"
-        for name in _names(folder):
+        for name in _names(folder, _name_below(prefix, after)):
             path = folder / os.fsdecode(name)
             try:
                 found = path.stat()
@@ -74,14 +77,25 @@ class Local:
         target = _path(uri)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            _replace(target, source)
-            if metadata:
-                # After the result, so that a crash between the two can only make the item run again.
-                note = _note(target)
-                partial = note.with_name(note.name + ".partial")
-                partial.write_text(json.dumps({"size": target.stat().st_size, "metadata": dict(metadata)}))
-                partial.replace(note)
+            _put(target, source, os.replace)
+            _leave_note(target, metadata)
             return _etag(target.stat())
+        except OSError as error:
+            raise _about(target, error) from error
+
+    def create(self, source: Path | bytes, uri: str, *, media_type: str, metadata: Mapping[str, str]) -> str | None:
+        """By a link, of which the file system promises that one of several succeeds. One without hard links (FAT, some
+        network shares) is looked at just before: there two at the same moment may both succeed."""
+        target = _path(uri)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _put(target, source, _link)
+            _leave_note(target, metadata)
+            return _etag(target.stat())
+        except FileExistsError as error:
+            if not target.exists():  # a folder on the way is a file
+                raise _about(target, error) from error
+            raise Exists(f"{target}: there is such a file already") from error
         except OSError as error:
             raise _about(target, error) from error
 
@@ -98,9 +112,19 @@ class Local:
             raise disk_error(PermissionError(13, "not writable"), folder)
 
 
-def _names(folder: Path) -> Iterator[bytes]:
-    """Paths below the folder in the order of S3's keys, that is of bytes. The whole of one folder at a time is in
-    memory, as names; the depth is bounded by nothing but the file system."""
+def _name_below(prefix: str, after: str | None) -> bytes:
+    """The path of a listed URI below the prefix; b"" for none."""
+    if after is None:
+        return b""
+    if not after.startswith(prefix):
+        raise Invalid(f"{after} is not below {prefix}")
+    below = after[len(prefix) :]
+    return unquote_to_bytes(below) if scheme(prefix) == "file" else os.fsencode(below)
+
+
+def _names(folder: Path, after: bytes) -> Iterator[bytes]:
+    """Paths below the folder in the order of S3's keys, that is of bytes, from the first that comes after that one. The
+    whole of one folder at a time is in memory, as names; the depth is bounded by nothing but the file system."""
     pending = [b""]
     while pending:
         name = pending.pop()
@@ -108,10 +132,17 @@ def _names(folder: Path) -> Iterator[bytes]:
             yield name
             continue
         try:
-            below = [name + entry for entry in _entries(bytes(folder) + b"/" + name)]
+            below = [
+                each for entry in _entries(bytes(folder) + b"/" + name) if _comes_after(each := name + entry, after)
+            ]
         except OSError as error:
             raise _about(folder / os.fsdecode(name), error) from error
         pending += sorted(below, reverse=True)
+
+
+def _comes_after(name: bytes, after: bytes) -> bool:
+    """Whether this file, or a file in this folder, which ends in "/", may come after that one."""
+    return name > after or (name.endswith(b"/") and after.startswith(name))
 
 
 def _entries(folder: bytes) -> Iterator[bytes]:
@@ -124,8 +155,8 @@ def _entries(folder: bytes) -> Iterator[bytes]:
                 yield entry.name
 
 
-def _replace(target: Path, source: Path | bytes) -> None:
-    """Puts the bytes beside the target and renames: whole or not at all, also across file systems."""
+def _put(target: Path, source: Path | bytes, move: Callable[[Path, Path], object]) -> None:
+    """Puts the bytes beside the target and moves them there: whole or not at all, also across file systems."""
     partial = target.with_name(f".{secrets.token_hex(8)}.partial")
     try:
         with (
@@ -135,11 +166,34 @@ def _replace(target: Path, source: Path | bytes) -> None:
             shutil.copyfileobj(reader, writer, 1024 * 1024)
             writer.flush()
             os.fsync(writer.fileno())
-        partial.replace(target)
+        move(partial, target)
     except BaseException:
         with contextlib.suppress(OSError):
             partial.unlink()
         raise
+
+
+def _link(partial: Path, target: Path) -> None:
+    """Moves it to where there is nothing. Raises FileExistsError."""
+    try:
+        os.link(partial, target)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from error
+        partial.replace(target)
+    else:
+        partial.unlink()
+
+
+def _leave_note(target: Path, metadata: Mapping[str, str]) -> None:
+    """After the result, so that a crash between the two can only make the item run again."""
+    if metadata:
+        note = _note(target)
+        partial = note.with_name(note.name + ".partial")
+        partial.write_text(json.dumps({"size": target.stat().st_size, "metadata": dict(metadata)}))
+        partial.replace(note)
 
 
 def _path(uri: str) -> Path:

@@ -10,16 +10,16 @@ import tenacity
 from botocore.retries import standard
 
 from supervisor import cli
-from supervisor.storage import s3, s3_obstore
+from supervisor.storage.s3 import boto3_client, obstore_client, place
 
 _PAUSE = 0.01  # seconds
 
 
 def main() -> None:
     stall = float(sys.argv.pop(1))
-    for module in (s3, s3_obstore):
+    for module in (place, obstore_client):
         vars(module)["READ_SECONDS"] = stall
-    vars(s3_obstore)["_PAUSE"] = _PAUSE
+    vars(boto3_client)["_PAUSE"] = _PAUSE
     standard.ExponentialBackoff.delay_amount = lambda self, context: _PAUSE  # type: ignore[method-assign]
     tenacity.wait_random_exponential = lambda **_: tenacity.wait_fixed(_PAUSE)  # type: ignore[assignment, misc]
     cli.program()

@@ -101,7 +101,6 @@ def test_what_is_denied_is_not_tried_again(supervisor: Supervisor, seaweedfs: S3
     ("kind", "key", "overwrite"),
     [
         (Kind.LIST, "", "always"),
-        (Kind.HEAD, "out/000.wav.json", "changed"),
         (Kind.GET, "in/000.wav", "always"),
         (Kind.PUT, "out/000.wav.json", "always"),
     ],
@@ -121,6 +120,18 @@ def test_a_request_that_always_fails_is_given_up_after_so_many_tries(
         ended = supervisor("run", **batch.job(proxy.endpoint), JOB_OVERWRITE=overwrite)
     assert ended.code == 75
     assert 2 <= proxy.tries(kind)[key] <= _MOST_TRIES
+
+
+@pytest.mark.parametrize("fault", [Fault.SLOW_DOWN, Fault.RESET_IN_BODY], ids=lambda fault: fault.name)
+def test_a_head_that_always_fails_is_made_good_by_a_get(
+    supervisor: Supervisor, seaweedfs: S3Server, fault: Fault
+) -> None:
+    batch = Batch(server=seaweedfs, count=1).put()
+    with FaultProxy(seaweedfs.endpoint, Trouble(fault=fault, share=1, kinds=frozenset({Kind.HEAD}))) as proxy:
+        ended = supervisor("run", **batch.job(proxy.endpoint))
+    assert ended.code == 0
+    assert proxy.tries(Kind.HEAD)["out/000.wav.json"] == 1
+    assert batch.judge(ended).clean
 
 
 def test_an_object_replaced_before_it_is_read_is_noticed(supervisor: Supervisor, seaweedfs: S3Server) -> None:
