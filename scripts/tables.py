@@ -30,8 +30,8 @@ def variables() -> str:
     for variable in VARIABLES:
         facts = variable.meaning
         if variable.choices:
-            facts += f": {', '.join(f'`{choice}`' for choice in variable.choices)}; default `{variable.default}`"
-        elif variable.default:
+            facts += f": {', '.join(f'`{choice}`' for choice in variable.choices)}"
+        if variable.default:
             facts += f"; default `{variable.default}`"
         flag = "" if variable.secret else f"`{variable.flag}`"
         rows.append(f"| `{variable.name}` | {flag} | {_cell(facts)} |")

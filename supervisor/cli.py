@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from supervisor import __version__, job
+from supervisor import __version__, job, storage
 from supervisor.failures import SUCCESS, TABLE, BadUsage, Bug, DiskTrouble, Failure, Stopped
 from supervisor.job import VARIABLES, JobSpec, Variable
 from supervisor.machine import console, process, signals
@@ -72,6 +72,7 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         signals.handle_stop_signals()
         spec = job.read(environ, vars(arguments))
+        storage.set_up(storage.Settings(request_payer=spec.request_payer))
         spec.require_complete()
         if arguments.dry_run:
             return _dry_run(spec)
@@ -113,7 +114,9 @@ def _check(arguments: argparse.Namespace) -> int:
 
     signals.handle_stop_signals()
     process.become_subreaper()
-    report = check.run(job.read(job.environment(), vars(arguments)))
+    spec = job.read(job.environment(), vars(arguments))
+    storage.set_up(storage.Settings(request_payer=spec.request_payer))
+    report = check.run(spec)
     with contextlib.suppress(DiskTrouble):  # what it found stands, told or not
         console.put(json.dumps(report.as_dict(), indent=2) if arguments.json else report.as_text())
     return report.exit_code
@@ -190,7 +193,8 @@ def _add_flag(command: argparse.ArgumentParser, variable: Variable) -> None:
         return
     facts = [variable.meaning]
     if variable.choices:
-        facts.append(f"({'|'.join(variable.choices)}; default {variable.default})")
+        default = f"; default {variable.default}" if variable.default else ""
+        facts.append(f"({'|'.join(variable.choices)}{default})")
     elif variable.default:
         facts.append(f"(default {variable.default})")
     command.add_argument(

@@ -276,6 +276,11 @@ VARIABLES: tuple[Variable, ...] = (
         meaning="the user that the model runs as: a name, a uid or uid:gid; default: the supervisor's own",
     ),
     Variable(
+        name="JOB_REQUEST_PAYER",
+        **_choice("requester"),
+        meaning="who pays for requests to S3, where buckets want their readers to",
+    ),
+    Variable(
         name="JOB_STATUS_URL",
         metavar="URL",
         parse=_webhook,
@@ -335,6 +340,7 @@ class JobSpec:
     results_table: str | None = None
     grace: float = 25.0
     run_as: str | None = None
+    request_payer: str | None = None
     status_url: str | None = None
     status_secret: bytes | None = field(default=None, repr=False)
     slice: Slice | None = None

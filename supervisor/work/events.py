@@ -8,7 +8,7 @@ and "Using EventBridge", and the SNS and SQS message formats.
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote, unquote_plus
 
@@ -16,6 +16,8 @@ from supervisor.failures import BadUsage
 
 # SNS inside SQS inside a list is 4; anything much deeper is not an event.
 _DEEPEST = 8
+# What MinIO before 2020 says of every object, although it keeps no versions.
+_NO_VERSION = "1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +113,9 @@ def _from_notification(record: Mapping[str, Any]) -> CreatedObject | str:
     if not name.removeprefix("s3:").startswith("ObjectCreated"):
         return name
     # Notifications encode the key as a form does: a space is "+", a plus sign "%2B".
-    return _created(record["s3"], lambda key: unquote_plus(key, errors="strict"), "versionId")
+    created = _created(record["s3"], lambda key: unquote_plus(key, errors="strict"), "versionId")
+    is_minios = str(record.get("eventSource", "")).startswith("minio:")
+    return replace(created, version=None) if is_minios and created.version == _NO_VERSION else created
 
 
 def _from_eventbridge(event: Mapping[str, Any]) -> CreatedObject | str:

@@ -6,6 +6,7 @@ body that breaks off is asked for again here.
 
 import hashlib
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -46,7 +47,9 @@ _PAUSE, _LONGEST_PAUSE = 0.5, 15.0
 _MOST_REDIRECTS = 3
 # How S3 says that an object's ETag is not the MD5 of its bytes.
 _KMS = ("aws:kms", "aws:kms:dsse")
-_PARTIAL, _TEMPORARY_REDIRECT, _CLIENT_ERROR, _NOT_FOUND, _NOT_ALLOWED, _NO_SUCH_RANGE = 206, 307, 400, 404, 405, 416
+_PARTIAL, _REDIRECT, _TEMPORARY_REDIRECT, _CLIENT_ERROR, _NOT_FOUND, _NO_SUCH_RANGE = 206, 300, 307, 400, 404, 416
+_NO_OBJECT = (_NOT_FOUND, 405)
+_HTML = re.compile(rb"\s*<(!doctype html|html)", re.IGNORECASE)
 
 
 class Boto3Client:
@@ -72,7 +75,8 @@ class Boto3Client:
 
     def _instructed(self, client: "S3Client") -> "S3Client":
         events: Any = client.meta.events
-        events.register_first("before-parse.s3", _note_web_page)
+        events.register("after-call.s3", _refuse_web_page)
+        events.register_first("needs-retry.s3.HeadBucket", _end_the_search)
         events.register("needs-retry.s3", _follow)
         events.register("needs-retry.s3", self._try_again)
         return client
@@ -195,8 +199,6 @@ class Boto3Client:
 
     def _page(self, operation: str, uri: str, **call: Any) -> Any:
         answer = getattr(self.client, operation)(**call)
-        if answer.get(errors.WEB_PAGE):
-            raise errors.web_page(Asked(verb=Verb.LIST, uri=uri))
         if answer.keys() <= {"ResponseMetadata"}:
             raise _Broken(f"{uri}: the answer to a listing was empty")
         return answer
@@ -285,8 +287,9 @@ class Boto3Client:
         # A multipart upload begun and given up needs s3:PutObject, as a result does, but never becomes an object.
         bucket, prefix = split(uri)
         call: dict[str, Any] = {"Bucket": bucket, "Key": prefix + "_status/probe"}
+        sums = {"ChecksumAlgorithm": "CRC32"} if self._session.sends_checksums else {}  # as s3transfer has it
         with self._errors(Asked(verb=Verb.WRITE, uri=uri)):
-            upload = self.client.create_multipart_upload(**call)
+            upload = self.client.create_multipart_upload(**{**call, **sums})
             self.client.abort_multipart_upload(**call, UploadId=upload["UploadId"])
 
     # errors
@@ -368,8 +371,6 @@ def _call(at: Target, version: str | None = None) -> dict[str, Any]:
 
 def _object(at: Target, version: str | None, answer: Mapping[str, Any], size: int | None) -> Object:
     """What the answer to a HEAD or a GET says of an object. version: the one that was asked for."""
-    if answer.get(errors.WEB_PAGE):
-        raise errors.web_page(Asked(verb=Verb.READ, uri=at.uri))
     return Object(
         uri=at.uri,
         size=size,
@@ -423,16 +424,27 @@ def _only_if_none(params: dict[str, Any], **_: Any) -> None:
     params["IfNoneMatch"] = "*"
 
 
-def _note_web_page(response_dict: Any, customized_response_dict: dict[str, Any], **_: Any) -> None:
-    """A login page or a web server's own "not found" is no answer of S3's. Objects of that type have an ETag."""
-    headers, status = response_dict["headers"], response_dict["status_code"]
-    if (
-        (status < _CLIENT_ERROR or status in (_NOT_FOUND, _NOT_ALLOWED))
-        and str(headers.get("content-type", "")).startswith("text/html")
-        and "etag" not in headers
-        and not any(name.lower().startswith("x-amz-") for name in headers)
-    ):
-        customized_response_dict[errors.WEB_PAGE] = True
+def _refuse_web_page(http_response: Any, **_: Any) -> None:
+    """A login page or a web server's own "not found" is no answer of S3's. An object of that type has an ETag."""
+    if not hasattr(http_response, "raw"):  # the answer to a request that was not sent
+        return
+    # botocore makes a 500 of a 200 whose body is no XML.
+    headers, status = http_response.headers, http_response.raw.status
+    if any(name.lower().startswith("x-amz-") for name in headers):
+        return
+    if status < _REDIRECT:
+        is_page = "text/html" in headers.get("content-type", "") and "etag" not in headers
+    else:
+        is_page = (status < _CLIENT_ERROR or status in _NO_OBJECT) and bool(_HTML.match(http_response.content))
+    if is_page:
+        raise errors.WebPage
+
+
+def _end_the_search(response: Any, **_: Any) -> None:
+    """botocore asks for a bucket's region by a HEAD of it, and where that is redirected too without naming a region by
+    another HEAD, until the stack is full. It takes this for an answer."""
+    if response is not None:
+        response[1]["ResponseMetadata"]["HTTPHeaders"].setdefault("x-amz-bucket-region", None)
 
 
 def _follow(response: Any, request_dict: Any, **_: Any) -> float | None:

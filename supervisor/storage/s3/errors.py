@@ -33,8 +33,6 @@ BROKEN_OFF = (
 REPLACED = "the object was replaced while it was being read"
 _LONGEST = 300  # characters of what a server says
 _PRECONDITION_FAILED = 412
-# Among the members of an answer, where boto3_client.py saw that it is a web page.
-WEB_PAGE = "SupervisorSawAWebPage"
 
 
 class BucketMissing(Missing):
@@ -63,6 +61,10 @@ class Unsigned(Exception):
     def about(self, uri: str) -> StorageError:
         """The error of a request for that object."""
         return type(self.error)(f"{uri}: {self.error}", self.error.hint)
+
+
+class WebPage(Exception):
+    """The answer is a web page, whatever its status."""
 
 
 class Verb(Enum):
@@ -192,8 +194,6 @@ def refusal(error: boto.ClientError, asked: Asked) -> StorageError:
     answer: Mapping[str, Any] = error.response.get("Error", {})
     code, status = code_of(error), status_of(error)
     said = " ".join(str(answer.get("Message") or "").split())[:_LONGEST]
-    if error.response.get(WEB_PAGE):
-        return web_page(asked)
     meaning = of_code(code, status)
     headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     if asked.version and (answer.get("ArgumentName") == "versionId" or headers.get("x-amz-delete-marker") == "true"):
@@ -209,13 +209,6 @@ def refusal(error: boto.ClientError, asked: Asked) -> StorageError:
     return meaning.kind(reason, meaning.hint)
 
 
-def web_page(asked: Asked) -> StorageError:
-    return Invalid(
-        f"{asked.uri}: the endpoint answers with a web page, not as S3 does",
-        "check AWS_ENDPOINT_URL, and whether a proxy or a login page stands in front of it",
-    )
-
-
 @contextmanager
 def sorted_errors(asked: Asked) -> Iterator[None]:
     """Raises what boto3 and its transfer manager raise as the StorageError that fits."""
@@ -225,6 +218,11 @@ def sorted_errors(asked: Asked) -> Iterator[None]:
         raise refusal(error, asked) from error
     except Unsigned as unsigned:
         raise unsigned.about(asked.uri) from unsigned
+    except WebPage as error:
+        raise Invalid(
+            f"{asked.uri}: the endpoint answers with a web page, not as S3 does",
+            "check AWS_ENDPOINT_URL, and whether a proxy or a login page stands in front of it",
+        ) from error
     except RetriesExceededError as error:
         raise Passing(f"{asked.uri}: given up after retries: {error.last_exception}") from error
     except (boto.BotoCoreError, ValueError, *BROKEN_OFF) as error:

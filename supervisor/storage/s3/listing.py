@@ -21,6 +21,8 @@ _PAGE = 1_000
 _HINT = "name the objects in a manifest (JOB_MANIFEST), or bring the server up to date"
 # Directory buckets (S3 Express) are listed in no order, and know no StartAfter.
 _DIRECTORY = "--x-s3"
+# Keys of doubtful spelling that are looked at.
+_ASKED = 5
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 # What no encoding leaves as it is.
 _RAW = re.compile(r"[^!-~]|%(?![0-9A-Fa-f]{2})")
@@ -172,9 +174,12 @@ class _Spelling:
 
     def _are_encoded(self, written: list[str]) -> bool:
         """Whether keys are encoded although the server does not say so: "%2B" is a plus sign then."""
-        doubtful = next(filter(_ESCAPE.search, written), None)
-        if doubtful is None:
+        doubtful = [key for key in written if _ESCAPE.search(key)]
+        if not doubtful:
             return any(not k.startswith(self._prefix) and unquote_plus(k).startswith(self._prefix) for k in written)
         if self._undeclared is None:
-            self._undeclared = not self._is_there(doubtful) and self._is_there(unquote_plus(doubtful))
+            self._undeclared = any(map(self._is_encoded, doubtful[:_ASKED]))
         return self._undeclared
+
+    def _is_encoded(self, key: str) -> bool:
+        return not self._is_there(key) and self._is_there(unquote(key))
