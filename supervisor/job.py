@@ -47,7 +47,8 @@ def _one_of(*choices: str) -> Callable[[str, str], str]:
             return text
         close = difflib.get_close_matches(text.lower(), choices, n=1)
         guess = f": did you mean {close[0]}?" if close else ""
-        raise BadUsage(f"{name} is {text!r}{guess}", f"use one of {', '.join(choices)}")
+        one_of = "one of " if len(choices) > 1 else ""
+        raise BadUsage(f"{name} is {text!r}{guess}", f"use {one_of}{', '.join(choices)}")
 
     return parse
 

@@ -93,9 +93,9 @@ class Local:
             _leave_note(target, metadata)
             return _etag(target.stat())
         except FileExistsError as error:
-            if not target.exists():  # a folder on the way is a file
-                raise _about(target, error) from error
-            raise Exists(f"{target}: there is such a file already") from error
+            if os.path.lexists(target) and not target.is_dir():
+                raise Exists(f"{target}: there is such a file already") from error
+            raise _about(target, error) from error  # a folder, or a file that is in a folder's way
         except OSError as error:
             raise _about(target, error) from error
 

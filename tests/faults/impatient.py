@@ -8,9 +8,10 @@ import sys
 
 import tenacity
 from botocore.retries import standard
+from botocore.utils import ContainerMetadataFetcher
 
 from supervisor import cli
-from supervisor.storage.s3 import boto3_client, obstore_client, place
+from supervisor.storage.s3 import boto3_client, credentials, obstore_client, place
 
 _PAUSE = 0.01  # seconds
 
@@ -20,6 +21,8 @@ def main() -> None:
     for module in (place, obstore_client):
         vars(module)["READ_SECONDS"] = stall
     vars(boto3_client)["_PAUSE"] = _PAUSE
+    vars(credentials).update(PATIENCE=2.0, _PAUSE=0.2, _BELIEVED=0.5)
+    ContainerMetadataFetcher.SLEEP_TIME = 0
     standard.ExponentialBackoff.delay_amount = lambda self, context: _PAUSE  # type: ignore[method-assign]
     tenacity.wait_random_exponential = lambda **_: tenacity.wait_fixed(_PAUSE)  # type: ignore[assignment, misc]
     cli.program()

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
-from supervisor.storage import Invalid, Object, disk_error, settings
+from supervisor import storage
+from supervisor.storage import Invalid, Object, Settings, disk_error
 from supervisor.storage.s3.boto3_client import Boto3Client, NoRanges
 from supervisor.storage.s3.bucket import Bucket
 from supervisor.storage.s3.download import HELPERS, RANGE, NewFile, in_ranges
@@ -35,8 +36,9 @@ _SMALL_UPLOAD = 1024 * 1024
 class S3:
     """Objects in S3. Every method may be called from many threads."""
 
-    def __init__(self) -> None:
-        self._session = Session(settings())
+    def __init__(self, settings: Settings | None = None) -> None:
+        """settings: what the job says of its storages; by default what it was set up with."""
+        self._session = Session(settings or storage.settings())
         self._boto3 = Boto3Client(self._session, self._session.attempts)
         self._obstore = ObstoreClient(self._session, self._boto3.client)
         self._buckets: dict[str, Bucket] = {}

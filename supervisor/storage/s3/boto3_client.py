@@ -424,7 +424,7 @@ def _only_if_none(params: dict[str, Any], **_: Any) -> None:
     params["IfNoneMatch"] = "*"
 
 
-def _refuse_web_page(http_response: Any, **_: Any) -> None:
+def _refuse_web_page(http_response: Any, model: Any, **_: Any) -> None:
     """A login page or a web server's own "not found" is no answer of S3's. An object of that type has an ETag."""
     if not hasattr(http_response, "raw"):  # the answer to a request that was not sent
         return
@@ -432,7 +432,7 @@ def _refuse_web_page(http_response: Any, **_: Any) -> None:
     headers, status = http_response.headers, http_response.raw.status
     if any(name.lower().startswith("x-amz-") for name in headers):
         return
-    if status < _REDIRECT:
+    if status < _REDIRECT and model.name in ("HeadObject", "GetObject"):
         is_page = "text/html" in headers.get("content-type", "") and "etag" not in headers
     else:
         is_page = (status < _CLIENT_ERROR or status in _NO_OBJECT) and bool(_HTML.match(http_response.content))

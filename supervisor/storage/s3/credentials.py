@@ -10,10 +10,13 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 import botocore.exceptions as boto
+from botocore.config import Config
 from botocore.credentials import ReadOnlyCredentials
+from botocore.parsers import ResponseParserError
+from botocore.session import Session
 from botocore.utils import get_environ_proxies
 
 from supervisor.storage import Denied, Passing, StorageError
@@ -23,6 +26,8 @@ from supervisor.storage.s3 import errors
 PATIENCE = 180.0
 # A program says by its exit code that it failed, not whether it will again: at the start it gets so many seconds.
 PROGRAM_PATIENCE = 20.0
+# Seconds that STS or SSO gets to answer in.
+_SECONDS = 15.0
 # Seconds between two tries: at first, and at most.
 _PAUSE, _LONGEST_PAUSE = 1.0, 15.0
 # Seconds for which what a try came to is believed: by other threads that wait, and while the old credentials hold.
@@ -44,15 +49,6 @@ _LASTING = (
 _ROLE = "give the job a role (jobRoleArn), or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 
 
-class Chain(Protocol):
-    """botocore's CredentialResolver."""
-
-    providers: list[Any]
-
-    def load_credentials(self) -> Any:
-        """The credentials of the first provider that has some; None where none has."""
-
-
 class Credentials:
     """What botocore takes for credentials, and for their resolver. Asked by every request, from many threads.
 
@@ -63,12 +59,19 @@ class Credentials:
 
     def __init__(
         self,
-        chain: Chain,
+        session: Session,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._chain = chain
+        """session: which resolves its credentials by these from now on."""
+        self._chain = chain = session.get_component("credential_provider")
+        session.register_component("credential_provider", self)
+        for service in ("sts", "sso", "sso-oidc", "signin"):
+            session.register(f"before-parse.{service}", self._overhear)
+        # Of the clients that botocore makes for these: they would wait for a minute, three times over.
+        session.set_default_client_config(Config(connect_timeout=_SECONDS, read_timeout=_SECONDS))
         self._clock, self._sleep = clock, sleep
+        self._status = 0  # of the last answer of those
         self._services = {
             _CONTAINER: _overheard(chain, _CONTAINER, "_fetcher"),
             _INSTANCE: _overheard(chain, _INSTANCE, "_role_fetcher"),
@@ -110,6 +113,9 @@ class Credentials:
                 return self._renew()
             except StorageError as error:
                 raise errors.Unsigned(error) from error
+
+    def _overhear(self, **event: Any) -> None:
+        self._status = event["response_dict"]["status_code"]
 
     def _renew_early(self) -> None:
         """One try, whose failure nobody hears of."""
@@ -173,7 +179,12 @@ class Credentials:
                 return errors.from_client(error, "credentials")
             case _ if isinstance(error, _LASTING):
                 return Denied(about, _ROLE)
-            case KeyError() | RuntimeError():  # an answer without its parts; one that had expired already
+            case ResponseParserError():  # a gateway's answer
+                about = f"credentials: the service answers {self._status}, and not as it should"
+                return Denied(about) if _says_no(self._status) else Passing(about)
+            case (
+                LookupError() | TypeError() | AttributeError() | RuntimeError()
+            ):  # parts are missing, or it has expired
                 return Passing(f"credentials: the service's answer cannot be used: {_one_line(error)}")
             case _:
                 about = f"credentials: {type(error).__name__}: {_one_line(error)}"
@@ -216,7 +227,7 @@ class _Overheard:
         return answer
 
     def says_no(self) -> bool:
-        return isinstance(self.last, int) and _CLIENT_ERROR <= self.last < _SERVER_ERROR and self.last not in _PASSING
+        return isinstance(self.last, int) and _says_no(self.last)
 
     def is_in_trouble(self) -> bool:
         """Whether the service is there and cannot answer; not asked through a proxy, whose 502 says nothing of it."""
@@ -225,7 +236,7 @@ class _Overheard:
         return isinstance(self.last, (boto.ReadTimeoutError, boto.ConnectionClosedError))
 
 
-def _overheard(chain: Chain, method: str, fetcher: str) -> _Overheard | None:
+def _overheard(chain: Any, method: str, fetcher: str) -> _Overheard | None:
     """Listens to the requests of one provider; None where there is no such provider, or botocore has changed it."""
     for provider in chain.providers:
         asks: Any = getattr(provider, fetcher, None)
@@ -240,6 +251,10 @@ def _overheard(chain: Chain, method: str, fetcher: str) -> _Overheard | None:
 def _is_due(found: Any) -> bool:
     """Whether they expire in a quarter of an hour, as botocore has it; those that never do have no such question."""
     return bool(getattr(found, "refresh_needed", lambda: False)())
+
+
+def _says_no(status: int) -> bool:
+    return _CLIENT_ERROR <= status < _SERVER_ERROR and status not in _PASSING
 
 
 def _from_answer(error: boto.ClientError) -> StorageError:

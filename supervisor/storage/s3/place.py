@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -106,10 +107,10 @@ class Session:
         with sorted_errors(Asked(verb=Verb.READ, uri="S3")):
             core = get_session()
             core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_timestamp)
-            self.credentials = Credentials(core.get_component("credential_provider"))
-            core.register_component("credential_provider", self.credentials)
+            self.credentials = Credentials(core)
             self._core: Any = core
             self._boto3 = boto3.Session(botocore_session=core)
+            self._making = Lock()
             self._environment = job.environment()
             self.request_payer = settings.request_payer
             named = core.get_config_variable("max_attempts")
@@ -131,7 +132,8 @@ class Session:
             max_pool_connections=_CONNECTIONS,
             retries={"total_max_attempts": attempts},
         )
-        client: S3Client = self._boto3.client("s3", config=config)
+        with self._making:  # boto3 makes clients in one thread at a time
+            client: S3Client = self._boto3.client("s3", config=config)
         if self.request_payer:
             client.meta.events.register("before-parameter-build.s3", self._pay)
         client.meta.events.register(f"before-call.s3.{_NEVER_SENT}", _address)  # type: ignore[arg-type]

@@ -1,16 +1,18 @@
 """Local files: whole or not at all, and never those of the user."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from supervisor.storage import Changed, Denied, Full, Invalid, Missing, StorageError, of, on_output
+from supervisor.storage import Changed, Denied, Exists, Full, Invalid, Missing, StorageError, of, on_output
 from supervisor.storage.local import Local
 
 NOBODY = 65534
@@ -336,3 +338,96 @@ def test_a_missing_folder_cannot_be_listed(local: Local, tmp_path: Path) -> None
         next(local.list(f"{tmp_path}/nothing/"))
     with pytest.raises(Missing, match="Not a directory"):
         next(local.list(f"{made(tmp_path / 'file')}/"))
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_a_listing_begins_after_a_name(scheme: str, local: Local, tmp_path: Path) -> None:
+    names = ["a b/x", "a/b/c", "a/b/d", "a/b.wav", "a.wav", "a0", "b/100%", "b/x", "c", "ü/x"]
+    for name in names:
+        made(tmp_path / name)
+    uri = f"{tmp_path.as_uri()}/" if scheme else f"{tmp_path}/"
+    listed = [found.uri for found in local.list(uri)]
+    assert len(listed) == len(names)
+    for number, last in enumerate(listed):
+        assert [found.uri for found in local.list(uri, after=last)] == listed[number + 1 :]
+    assert [found.uri for found in local.list(uri, after=f"{uri}a/zzz")] == listed[listed.index(f"{uri}a0") :]
+
+
+def test_a_listing_that_begins_late_does_not_look_into_the_folders_before(
+    local: Local, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("a", "b", "c"):
+        for name in ("1", "2"):
+            made(tmp_path / folder / name)
+    looked_into: list[bytes] = []
+    scandir = os.scandir
+
+    def look(path: bytes) -> object:
+        looked_into.append(path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", look)
+    assert [Path(found.uri).name for found in local.list(f"{tmp_path}/", after=f"{tmp_path}/b/1")] == ["2", "1", "2"]
+    assert [Path(os.fsdecode(path)).name for path in looked_into] == [tmp_path.name, "b", "c"]
+
+
+def test_a_listing_cannot_begin_after_what_lies_elsewhere(local: Local, tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="is not below"):
+        list(local.list(f"{tmp_path}/", after="/elsewhere/a"))
+
+
+def create(local: Local, source: Path | bytes, uri: object, **metadata: str) -> str | None:
+    return local.create(source, str(uri), media_type="application/json", metadata=metadata)
+
+
+def test_a_file_is_created_where_there_is_none_and_left_alone_where_there_is(local: Local, tmp_path: Path) -> None:
+    target = tmp_path / "out" / "a.json"
+    tag = create(local, b"mine", target, **{"input-etag": "0"})
+    found = local.stat(str(target))
+    assert (found.size, found.etag, found.metadata) == (4, tag, {"input-etag": "0"})
+    for source in (b"theirs", b"mine", made(tmp_path / "source")):
+        with pytest.raises(Exists) as told:
+            create(local, source, target)
+        assert on_output(told.value).code == 73
+    assert target.read_bytes() == b"mine"
+    assert files(tmp_path / "out") == [".a.json.provenance", "a.json"]
+
+
+@pytest.mark.parametrize("link", [True, False], ids=["hard links", "none"])
+def test_of_many_that_create_a_file_one_succeeds(
+    link: bool, local: Local, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    if not link:
+        monkeypatch.setattr(os, "link", refused)  # as FAT does
+
+    def attempt(number: int) -> bool:
+        try:
+            create(local, str(number).encode(), tmp_path / "a.json")
+        except Exists:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8 if link else 1) as pool:
+        won = [number for number, is_mine in enumerate(pool.map(attempt, range(50))) if is_mine]
+    assert len(won) == 1
+    assert (tmp_path / "a.json").read_text() == str(won[0])
+    assert files(tmp_path) == ["a.json"]
+
+
+def test_a_link_to_nowhere_is_in_the_way_of_a_new_file(local: Local, tmp_path: Path) -> None:
+    (tmp_path / "a.json").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(Exists):
+        create(local, b"mine", tmp_path / "a.json")
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_folder_in_the_way_of_a_new_file_makes_the_output_unwritable(local: Local, tmp_path: Path) -> None:
+    (tmp_path / "a.json").mkdir()
+    made(tmp_path / "file")
+    for target in (tmp_path / "a.json", tmp_path / "file" / "a.json"):
+        with pytest.raises(Missing) as told:
+            create(local, b"mine", target)
+        assert on_output(told.value).code == 73

@@ -128,6 +128,23 @@ def test_an_event_is_read_in_every_wrapping(
     assert parsed(wrapping(form("incoming/a.wav", version="v1"))) == (created("incoming/a.wav", "v1"),)
 
 
+def minios(version: str) -> dict[str, Any]:
+    """A notification as MinIO of 2019 sent it: its own members beside S3's."""
+    entry = {"key": "a%2Fx.wav", "size": 298820, "eTag": "ffb5", "contentType": "audio/wav", "versionId": version}
+    record = {
+        "eventVersion": "2.0",
+        "eventSource": "minio:s3",
+        "eventName": "s3:ObjectCreated:Put",
+        "s3": {"s3SchemaVersion": "1.0", "bucket": {"name": BUCKET}, "object": {**entry, "sequencer": "15CF"}},
+    }
+    return {"EventName": "s3:ObjectCreated:Put", "Key": f"{BUCKET}/a/x.wav", "Records": [record]}
+
+
+@pytest.mark.parametrize(("version", "read_as"), [("1", None), ("", None), ("null", "null"), ("b-1", "b-1")])
+def test_what_minio_says_of_objects_without_versions_is_no_version(version: str, read_as: str | None) -> None:
+    assert parsed(minios(version)) == (created("a/x.wav", read_as),)
+
+
 @pytest.mark.parametrize("key", KEYS)
 def test_a_notifications_key_is_decoded_as_a_form_field(key: str) -> None:
     assert parsed(notification(key)) == (created(key),)
