@@ -1,11 +1,14 @@
 """A gate in front of an S3 server: keeps what the server was asked, and may answer in its place, or edit answers."""
 
 import http.client
+import ssl
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 _HOP_BY_HOP = frozenset({"connection", "transfer-encoding", "keep-alive", "content-length"})
@@ -63,6 +66,13 @@ class Refusal:
         return Reply(status=self.status, headers={"Content-Type": "application/xml"}, body=self.body)
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hung up, or did not like the certificate, is no news here."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
 class Gate:
     """A context manager; `endpoint` is its address. refuse: asked of every request before it goes on; edit: of every
     answer before it goes back."""
@@ -72,6 +82,7 @@ class Gate:
         behind: str,
         refuse: Callable[[Request], Refusal | Reply | None] = lambda _: None,
         edit: Callable[[Request, Reply], Reply] = lambda _, reply: reply,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.requests: list[Request] = []
         host = urlsplit(behind).netloc
@@ -115,9 +126,11 @@ class Gate:
             def log_message(self, format: str, *args: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", 0), Handler)
+        if tls:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
+        self.endpoint = f"{'https' if tls else 'http'}://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> "Gate":
         self._thread.start()
