@@ -44,6 +44,7 @@ _ONLY_BOTO3 = (
 )
 _AWSS = (".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu", ".api.aws")
 _LONGEST_KEY = 1024
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 # Where Debian, Red Hat, SUSE and Alpine keep the authorities that a machine trusts.
 _MACHINES_STORES = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -153,6 +154,11 @@ class Session:
     def user_agent_appid(self) -> str | None:
         appid: str | None = self._config.user_agent_appid
         return appid
+
+    @property
+    def names_proxies(self) -> bool:
+        """Whether the environment names a proxy, for whichever host."""
+        return any(self._environment.get(name) for name in self._environment if name.lower() in _PROXIES)
 
     def place(self, bucket: str, client: "S3Client", credentials: ReadOnlyCredentials) -> Place | None:
         """Where that client would turn to, once it knows the bucket's region; None where boto3 has to go alone."""

@@ -12,6 +12,7 @@ import pytest
 
 from supervisor.failures import TABLE, Failure
 from supervisor.status.schema import MEMBERS
+from tests.conftest import S3Server
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "operations.md"
 TEXT = DOCUMENT.read_text(encoding="utf-8")
@@ -51,3 +52,13 @@ def test_the_line_for_sizing_works(tmp_path: Path) -> None:
     ended = subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True, capture_output=True, text=True)
 
     assert ended.stdout.splitlines() == ["night-7\t1500 MiB\t1.5 cores", "night-0\t300 MiB\t1.5 cores"]
+
+
+def test_the_rule_for_uploads_that_were_never_ended_is_one_that_s3_takes(s3: S3Server) -> None:
+    (rules,) = re.findall(r"<!-- lifecycle: run by a test -->\n```\n.*?'(.*?)'\n```", TEXT, re.DOTALL)
+
+    s3.client.put_bucket_lifecycle_configuration(Bucket=s3.bucket, LifecycleConfiguration=json.loads(rules))
+
+    (rule,) = s3.client.get_bucket_lifecycle_configuration(Bucket=s3.bucket)["Rules"]
+    assert rule["Status"] == "Enabled"
+    assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 2}
