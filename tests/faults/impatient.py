@@ -6,7 +6,6 @@ seconds), are what a test has no time for.
 
 import sys
 
-import tenacity
 from botocore.retries import standard
 from botocore.utils import ContainerMetadataFetcher
 
@@ -24,7 +23,6 @@ def main() -> None:
     vars(credentials).update(PATIENCE=2.0, _PAUSE=0.2, _BELIEVED=0.5)
     ContainerMetadataFetcher.SLEEP_TIME = 0
     standard.ExponentialBackoff.delay_amount = lambda self, context: _PAUSE  # type: ignore[method-assign]
-    tenacity.wait_random_exponential = lambda **_: tenacity.wait_fixed(_PAUSE)  # type: ignore[assignment, misc]
     cli.program()
 
 

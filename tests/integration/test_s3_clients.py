@@ -12,14 +12,13 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-import tenacity
 from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
 
 from supervisor.storage import Changed, Denied, Full, Invalid, Missing, Object, Passing, Settings
-from supervisor.storage.s3 import S3, obstore_client, place
+from supervisor.storage.s3 import S3, boto3_client, obstore_client, place
 from supervisor.storage.s3.place import Session
 from tests.conftest import CREDENTIALS, S3Server
 from tests.faults.proxy import Fault, FaultProxy, Kind, Request, Trouble
@@ -40,7 +39,7 @@ def job_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "3")
-    monkeypatch.setattr(tenacity, "wait_random_exponential", lambda **_: tenacity.wait_none())
+    monkeypatch.setattr(boto3_client, "_PAUSE", 0.01)
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from urllib.parse import quote, quote_plus
 from xml.sax.saxutils import escape
 
 import pytest
-import tenacity
 
 from supervisor.storage import Changed, Denied, Invalid, Missing, Object, Passing, StorageError, on_input, on_output
 from supervisor.storage.s3 import S3, boto3_client
@@ -36,7 +35,6 @@ def job_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "3")
-    monkeypatch.setattr(tenacity, "wait_random_exponential", lambda **_: tenacity.wait_none())
     monkeypatch.setattr(boto3_client, "_PAUSE", 0.01)
 
 

@@ -5,6 +5,7 @@ body that breaks off is asked for again here.
 """
 
 import hashlib
+import itertools
 import random
 import re
 import time
@@ -12,11 +13,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import botocore.exceptions as boto
-import tenacity
 from botocore.httpchecksum import StreamingChecksumBody
 from s3transfer.manager import TransferConfig, TransferManager
 
@@ -29,6 +29,8 @@ from supervisor.storage.s3.place import Session, Target, is_awss, split
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+T = TypeVar("T")
 
 MIB = 1024 * 1024
 RETRY_SECONDS = 180
@@ -123,7 +125,7 @@ class Boto3Client:
     ) -> None:
         """Writes a part of the object, or all of it, just as stat saw it. NoRanges where the server has no parts."""
         with self._errors(Asked(verb=Verb.READ, uri=at.uri, version=source.version)):
-            self._again(_Broken, *errors.BROKEN_OFF)(self._read, source, at, bucket, part, write)
+            self._again(lambda: self._read(source, at, bucket, part, write))
 
     def _read(
         self, source: Object, at: Target, bucket: Bucket, part: range | None, write: Callable[[bytes, int], None]
@@ -186,7 +188,7 @@ class Boto3Client:
 
         def page(operation: str, call: Mapping[str, Any]) -> Any:
             with self._errors(Asked(verb=Verb.LIST, uri=uri)):
-                return self._again(_Broken, *errors.BROKEN_OFF)(self._page, operation, uri, Bucket=bucket, **call)
+                return self._again(lambda: self._page(operation, uri, Bucket=bucket, **call))
 
         def is_there(key: str) -> bool:
             try:
@@ -246,7 +248,7 @@ class Boto3Client:
                         raise Exists(f"{at.uri}: there is such an object already") from error
                     if code_of(error) != "ConditionalRequestConflict":
                         raise
-                time.sleep(random.uniform(0, _PAUSE))  # noqa: S311 - jitter
+                time.sleep(_pause(1))
         raise Passing(f"{at.uri}: others write the same object again and again")
 
     def same(self, source: Path | bytes, at: Target, media_type: str, metadata: Mapping[str, str]) -> str | None:
@@ -319,23 +321,25 @@ class Boto3Client:
             return told + "AWS_RESPONSE_CHECKSUM_VALIDATION=when_required; else check the credentials and the endpoint"
         return None
 
-    def _again(self, *kinds: type[BaseException]) -> tenacity.Retrying:
+    def _again(self, ask: Callable[[], T]) -> T:
         """Tries of ours: for what botocore does not try again, since the head of the answer was in order."""
-        return tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(kinds),
-            stop=tenacity.stop_after_attempt(self._attempts) | tenacity.stop_after_delay(RETRY_SECONDS),
-            wait=tenacity.wait_random_exponential(multiplier=_PAUSE, max=_LONGEST_PAUSE),
-            reraise=True,
-        )
+        began = time.monotonic()
+        for attempt in itertools.count(1):
+            try:
+                return ask()
+            except (_Broken, *errors.BROKEN_OFF):
+                if attempt >= self._attempts or time.monotonic() - began > RETRY_SECONDS:
+                    raise
+            time.sleep(_pause(attempt))
+        raise AssertionError  # it counts for ever
 
     def _try_again(self, response: Any, attempts: int, **_: Any) -> float | None:
         """Where the table says that it may pass, and botocore has not heard of it: OperationAborted, BadDigest, …"""
         if response is None or attempts >= self._attempts or not 300 <= response[0].status_code < 500:
             return None
         code = str(response[1].get("Error", {}).get("Code") or "")
-        if not issubclass(of_code(code, response[0].status_code).kind, Passing):
-            return None
-        return random.uniform(0, min(_PAUSE * 2**attempts, _LONGEST_PAUSE))  # noqa: S311 - jitter
+        may_pass = issubclass(of_code(code, response[0].status_code).kind, Passing)
+        return _pause(attempts) if may_pass else None
 
 
 class NoRanges(Exception):
@@ -344,6 +348,11 @@ class NoRanges(Exception):
 
 class _Broken(Passing):
     """An answer whose body is not what its head said."""
+
+
+def _pause(attempt: int) -> float:
+    """Seconds before the next try, with jitter."""
+    return random.uniform(0, min(_PAUSE * 2**attempt, _LONGEST_PAUSE))  # noqa: S311
 
 
 def _sent(
