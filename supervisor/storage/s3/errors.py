@@ -266,7 +266,7 @@ def _from_tls(error: boto.SSLError, uri: str) -> StorageError:
     while cause is not None and not isinstance(cause, ssl.SSLError):
         cause = next((each for each in getattr(cause, "args", ()) if isinstance(each, BaseException)), None)
     if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLCertVerificationError):
-        if cause.reason in _NO_TLS:
+        if getattr(cause, "reason", None) in _NO_TLS:
             return Invalid(f"{uri}: the endpoint speaks no TLS that we do: {cause.reason}", "check AWS_ENDPOINT_URL")
         return Passing(f"{uri}: {_first_line(error)}")
     return Invalid(f"{uri}: the endpoint's certificate is not trusted (AWS_CA_BUNDLE): {_first_line(error)}")
