@@ -228,6 +228,17 @@ def test_an_object_that_was_replaced_is_noticed_however_odd_its_etag(
     assert not (tmp_path / "copy").exists()
 
 
+def test_an_object_that_was_replaced_is_noticed_where_nothing_may_be_listed(
+    odd: Odd, s3: S3Server, tmp_path: Path
+) -> None:
+    denied = Refusal(status=403, code="AccessDenied")
+    storage, _ = odd(refuse=lambda request: denied if "list-type" in request.query else None)
+    found = storage.stat(s3.put("a.wav", b"before"))
+    s3.put("a.wav", b"after!")
+    with pytest.raises(Changed):
+        storage.download(found, tmp_path / "copy")
+
+
 def test_an_if_match_that_is_refused_is_not_sent_again(odd: Odd, s3: S3Server, tmp_path: Path) -> None:
     uri = s3.put("a.wav", b"content")
     storage, gate = odd(refuse=without_if_match)

@@ -20,7 +20,7 @@ import botocore.exceptions as boto
 from botocore.httpchecksum import StreamingChecksumBody
 from s3transfer.manager import TransferConfig, TransferManager
 
-from supervisor.storage import Changed, Exists, Missing, Object, Passing
+from supervisor.storage import Changed, Exists, Invalid, Missing, Object, Passing
 from supervisor.storage.s3 import errors
 from supervisor.storage.s3.bucket import Bucket, etag, is_md5
 from supervisor.storage.s3.errors import Asked, NotTaken, Verb, code_of, of_code, sorted_errors, status_of
@@ -135,18 +135,20 @@ class Boto3Client:
         if source.etag and tag and tag != source.etag:
             self._expect_unchanged(source, at)  # a server that does not know If-Match, or has several ETags
         start, stop = (part.start, part.stop) if part else (0, source.size)
+        is_checked = part is None and is_md5(source, bucket)
         digest = hashlib.md5(usedforsecurity=False)
         place = start
         with closing(answer["Body"]) as body:
             for piece in body.iter_chunks(_PIECE):
                 write(piece, place)
                 place += len(piece)
-                digest.update(piece)
+                if is_checked:
+                    digest.update(piece)
         if stop is not None and place != stop:
             raise _Broken(f"{at.uri}: {place - start} of {stop - start} bytes arrived")
         if source.etag and not tag:
             self._expect_unchanged(source, at)
-        if part is None and is_md5(source, bucket) and digest.hexdigest() != source.etag:
+        if is_checked and digest.hexdigest() != source.etag:
             if not _is_vouched_for(answer):
                 raise _Broken(f"{at.uri}: the bytes that arrive are not those of its ETag, which is their MD5")
             bucket.etag_is_md5 = False
@@ -175,11 +177,16 @@ class Boto3Client:
         call = _call(at, source.version)
         if etag(self.client.head_object(**call).get("ETag")) == source.etag:
             return
-        if source.version is None:
-            listed = self.client.list_objects_v2(Bucket=at.bucket, Prefix=at.key, MaxKeys=1).get("Contents", [])
-            if [(each.get("Key"), etag(each.get("ETag"))) for each in listed] == [(at.key, source.etag)]:
-                return
+        if source.version is None and self._listed_etag(at) == source.etag:
+            return
         raise Changed(f"{at.uri}: {errors.REPLACED}")
+
+    def _listed_etag(self, at: Target) -> str | None:
+        try:
+            listed = self.client.list_objects_v2(Bucket=at.bucket, Prefix=at.key, MaxKeys=1).get("Contents", [])
+        except boto.ClientError:
+            return None
+        return next((etag(each.get("ETag")) for each in listed if each.get("Key") == at.key), None)
 
     # listing
 
@@ -291,8 +298,10 @@ class Boto3Client:
         call: dict[str, Any] = {"Bucket": bucket, "Key": prefix + "_status/probe"}
         sums = {"ChecksumAlgorithm": "CRC32"} if self._session.sends_checksums else {}  # as s3transfer has it
         with self._errors(Asked(verb=Verb.WRITE, uri=uri)):
-            upload = self.client.create_multipart_upload(**{**call, **sums})
-            self.client.abort_multipart_upload(**call, UploadId=upload["UploadId"])
+            upload = self.client.create_multipart_upload(**{**call, **sums}).get("UploadId")
+            if not upload:
+                raise Invalid(f"{uri}: the server began an upload in parts without saying which")
+            self.client.abort_multipart_upload(**call, UploadId=upload)
 
     # errors
 

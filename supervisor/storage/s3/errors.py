@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 import botocore.exceptions as boto
 from botocore.parsers import ResponseParserError
-from s3transfer.exceptions import RetriesExceededError
 from urllib3.exceptions import LocationValueError, ProtocolError, TimeoutError
 
 from supervisor.storage import Denied, Invalid, Missing, Passing, StorageError, disk_error
@@ -223,17 +223,23 @@ def sorted_errors(asked: Asked) -> Iterator[None]:
             f"{asked.uri}: the endpoint answers with a web page, not as S3 does",
             "check AWS_ENDPOINT_URL, and whether a proxy or a login page stands in front of it",
         ) from error
-    except RetriesExceededError as error:
-        raise Passing(f"{asked.uri}: given up after retries: {error.last_exception}") from error
     except (boto.BotoCoreError, ValueError, *BROKEN_OFF) as error:
         raise from_client(error, asked.uri) from error
     except OSError as error:
         raise disk_error(error, asked.local or Path(asked.uri)) from error
-    except (AttributeError, TypeError, LookupError) as error:  # botocore stumbles over an answer that is none of S3's
+    except (AttributeError, TypeError, LookupError) as error:
+        if not _is_botocores(error):
+            raise
         raise Invalid(
             f"{asked.uri}: the endpoint's answer cannot be read: {type(error).__name__}: {error}",
             "check that AWS_ENDPOINT_URL is an S3 endpoint",
         ) from error
+
+
+def _is_botocores(error: Exception) -> bool:
+    """Whether botocore has stumbled, over an answer that is none of S3's; else the fault is ours."""
+    *_, (frame, _) = walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__")).startswith(("botocore", "s3transfer"))
 
 
 def from_client(error: Exception, uri: str) -> StorageError:

@@ -122,6 +122,8 @@ class Session:
             self.boto3_alone = next((name for name, is_set in self._only_boto3().items() if is_set()), None)
             bundle = core.get_config_variable("ca_bundle") or self._environment.get("REQUESTS_CA_BUNDLE")
             self._authorities = Path(str(bundle or get_cert_path(True)))
+            if bundle and urlsplit(self.first.meta.endpoint_url).scheme == "https":
+                _require_readable(self._authorities)
             self._trusts_less = bool(bundle) and not self._is_the_machines(self._authorities)
 
     def client(self, attempts: int) -> "S3Client":
@@ -207,6 +209,14 @@ class Session:
     def _pay(self, params: dict[str, Any], model: Any, **_: Any) -> None:
         if "RequestPayer" in model.input_shape.members:
             params.setdefault("RequestPayer", self.request_payer)
+
+
+def _require_readable(bundle: Path) -> None:
+    """botocore would take it for a connection that broke, and try again."""
+    try:
+        bundle.read_bytes()
+    except OSError as error:
+        raise Invalid(f"AWS_CA_BUNDLE: {bundle}: {error.strerror}", "name a file of certificates (PEM)") from error
 
 
 def is_awss(client: "S3Client") -> bool:

@@ -478,6 +478,14 @@ def test_a_named_bundle_is_boto3s_alone(
 
 
 @of("ca_bundle")
+@pytest.mark.parametrize("by", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
+def test_a_bundle_that_cannot_be_read_is_told_at_once(by: str, by_tls: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(by, "/no/such/bundle.pem")
+    with pytest.raises(Invalid, match=r"/no/such/bundle\.pem: No such file"):
+        S3()
+
+
+@of("ca_bundle")
 def test_a_named_bundle_that_is_the_machines_own_is_obstores_too(
     by_tls: Gate, trusted: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
