@@ -51,10 +51,10 @@ class Listing:
         """ask: an operation of boto3's with arguments, raises StorageErrors; is_there: whether there is an object of
         that key; after: a key."""
         self._ask = ask
-        self._uri, self._bucket, self._prefix, self._after = uri, bucket, prefix, after
+        self._uri, self._bucket, self._prefix, self._after = uri, bucket, prefix, after or ""
         self._spelling = _Spelling(is_there, prefix)
         self._way, self._token = _Way.TOKEN, ""
-        self._last = after or ""
+        self._last = self._after
         self._page: frozenset[str] = frozenset()  # the keys of the last one
         self._is_ordered = not bucket.endswith(_DIRECTORY)
         self._circle = _Circle()
@@ -65,9 +65,9 @@ class Listing:
             answer = self._answer()
             keys = self._spelling.keys(answer, self._uri)
             fresh = self._fresh([key for key in keys if key.startswith(self._prefix)])
-            for key, each in keys.items():
-                if key in fresh:
-                    yield Object(uri=f"s3://{self._bucket}/{key}", size=each.get("Size"), etag=etag(each.get("ETag")))
+            for key in fresh:
+                found = keys[key]
+                yield Object(uri=f"s3://{self._bucket}/{key}", size=found.get("Size"), etag=etag(found.get("ETag")))
             if not _has_more(answer):
                 return
             empty = 0 if keys else empty + 1
@@ -85,18 +85,21 @@ class Listing:
             return self._ask("list_objects_v2", {**call, "StartAfter": self._last})
         return self._ask("list_objects_v2", call)
 
-    def _fresh(self, keys: list[str]) -> frozenset[str]:
+    def _fresh(self, keys: list[str]) -> list[str]:
         """Those that have not been listed yet, as far as the order and the last page can tell."""
-        if self._way is _Way.TOKEN:
-            fresh = [key for key in keys if key not in self._page and key > (self._after or "")]
-        else:
-            fresh = [key for key in keys if key > self._last]
-        self._is_ordered = self._is_ordered and fresh == sorted(fresh) and (not fresh or fresh[0] > self._last)
-        if fresh:
-            self._last = fresh[-1]
-        return frozenset(fresh)
+        if self._way is not _Way.TOKEN:
+            keys = [key for key in keys if key > self._last]
+        elif not self._goes_on_in_order(keys):
+            keys = [key for key in keys if key not in self._page and key > self._after]
+        if keys:
+            self._is_ordered = self._is_ordered and self._goes_on_in_order(keys)
+            self._last = keys[-1]
+        return keys
 
-    def _go_on(self, token: str, keys: Mapping[str, Any], fresh: frozenset[str]) -> None:
+    def _goes_on_in_order(self, keys: list[str]) -> bool:
+        return not keys or (keys[0] > self._last and keys == sorted(keys))
+
+    def _go_on(self, token: str, keys: Mapping[str, Any], fresh: list[str]) -> None:
         """Settles how to ask for the next page."""
         goes_round = bool(keys) and (keys.keys() <= self._page or self._circle.closes(keys))
         self._page = frozenset(keys)
@@ -115,7 +118,7 @@ class Listing:
     def _no_way_on(self, why: str) -> Invalid:
         return Invalid(
             f"{self._uri}: the server's listing comes to no end: it says that there are more objects than the "
-            f"{'first' if self._last == (self._after or '') else f'ones up to {self._last!r}'}, but {why}",
+            f"{'first' if self._last == self._after else f'ones up to {self._last!r}'}, but {why}",
             _HINT,
         )
 
@@ -158,19 +161,21 @@ class _Spelling:
 
     def keys(self, answer: Mapping[str, Any], uri: str) -> dict[str, Any]:
         """The page's objects by key, in the order in which they came."""
-        listed = [each for each in answer.get("Contents") or () if isinstance(each, Mapping)]
-        written = [each.get("Key") for each in listed]
-        if not all(isinstance(key, str) for key in written):
-            raise Invalid(f"{uri}: the server's listing holds an object without a key", _HINT)
-        decode = self._decoding([str(key) for key in written], answer.get("EncodingType") == "url")
-        return {decode(str(key)): each for key, each in zip(written, listed, strict=True)}
+        listed = answer.get("Contents") or ()
+        try:
+            written = [each["Key"] for each in listed]
+            together = "/".join(written)
+        except (LookupError, TypeError):
+            raise Invalid(f"{uri}: the server's listing holds an object without a key", _HINT) from None
+        decode = self._decoding(written, together, answer.get("EncodingType") == "url")
+        return dict(zip(map(decode, written) if decode else written, listed, strict=True))
 
-    def _decoding(self, written: list[str], is_declared: bool) -> Callable[[str], str]:
-        if any(map(_RAW.search, written)):
-            return str
+    def _decoding(self, written: list[str], together: str, is_declared: bool) -> Callable[[str], str] | None:
+        if _RAW.search(together) or not ("%" in together or "+" in together):
+            return None
         if not is_declared and not self._are_encoded(written):
-            return str
-        return unquote if any("%20" in key for key in written) else unquote_plus
+            return None
+        return unquote if "%20" in together else unquote_plus
 
     def _are_encoded(self, written: list[str]) -> bool:
         """Whether keys are encoded although the server does not say so: "%2B" is a plus sign then."""
