@@ -4,9 +4,10 @@
     python scripts/environments.py 1.3.0 --python python3.6
     python scripts/environments.py 2.6.0 --with ./images/voice-activity
 
-The demo and the tests run the real command line of old and new releases; a base image's Python is stood
-in for by the interpreter named. Environments are kept and shared: processes that ask for the same one at
-the same time build it once. Paths go to stdout, a line each in the order asked for; progress to stderr.
+The demo and the tests run the real command line of old and new releases, on the Python that runs this or,
+to stand in for that of another image, on the one named. Environments are kept and shared: processes that
+ask for the same one at the same time build it once. Paths go to stdout, a line each in the order asked for;
+progress to stderr.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 DEFAULT_ROOT = Path(__file__).resolve().parent.parent / ".cache" / "environments"
-DEFAULT_PYTHON = "python3.11"
+FIND_PYTHON = Path(__file__).with_name("find_python")
+OLDEST_PYTHON = "3.6"  # that the worker runs on
 BUILDS_AT_A_TIME = 2
 READY = "ready.json"
 NOT_SOURCE = ("build", "dist", "__pycache__", "*.egg-info")
@@ -40,6 +42,10 @@ class EnvironmentFailed(Exception):
     """An environment cannot be made; the message is one line for the person who asked."""
 
 
+class NoPython(EnvironmentFailed):
+    """The Python named is not here, or makes no environments."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Interpreter:
     path: Path
@@ -47,6 +53,9 @@ class Interpreter:
 
     def __str__(self) -> str:
         return f"Python {'.'.join(map(str, self.version))}"
+
+
+RUNNING = Interpreter(path=Path(sys.executable), version=sys.version_info[:3])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,72 +89,39 @@ class Recipe:
 
 def ensure(
     release: str,
-    python: str = DEFAULT_PYTHON,
+    python: str | None = None,
     extra: tuple[str, ...] = (),
     root: Path = DEFAULT_ROOT,
 ) -> Path:
     """The environment with that DEEPaaS release, made now unless it is there already.
 
-    `python` is a command or a path; `extra` are further requirements or folders, as pip takes them.
-    Raises EnvironmentFailed.
+    `python` is a command or a path, by default the Python that runs this; `extra` are further requirements or
+    folders, as pip takes them. Raises EnvironmentFailed.
     """
-    recipe = Recipe(release=release, interpreter=find_interpreter(python), extra=tuple(map(_anchored, extra)))
+    interpreter = find_interpreter(python) if python else RUNNING
+    recipe = Recipe(release=release, interpreter=interpreter, extra=tuple(map(_anchored, extra)))
     root = root.resolve()
     root.mkdir(parents=True, exist_ok=True)
     environment = root / recipe.folder
     with _locked(root / f"{recipe.folder}.lock"):
-        if not (environment / READY).exists():
+        # An environment outlives the Python that it was made with, which its bin/python links to.
+        if not ((environment / READY).exists() and (environment / "bin" / "python").exists()):
             _build(recipe, environment)
     return environment
 
 
 @functools.cache
 def find_interpreter(python: str) -> Interpreter:
-    """A Python of that name which really runs and can make environments.
+    """The Python of that name, a command or a path, that really runs and can make environments.
 
-    A name on PATH proves nothing: pyenv's shims are there for every version installed and run only the one
-    selected, and Debian's python3 has no ensurepip.
+    Raises NoPython.
     """
-    for path in _candidates(python):
-        version = _probe(path)
-        if version:
-            return Interpreter(path=path, version=version)
-    raise EnvironmentFailed(
-        f"no usable {python} here: looked on PATH and in pyenv's versions for one that runs and has venv and "
-        f"ensurepip; install it (pyenv install {python.removeprefix('python')}) or name another with --python"
-    )
-
-
-def _candidates(python: str) -> Iterator[Path]:
-    if os.sep in python:
-        yield Path(python)
-        return
-    for folder in os.get_exec_path():
-        found = shutil.which(python, path=folder)
-        if found:
-            yield Path(found)
-    pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
-    wanted = python.removeprefix("python")
-    yield from sorted(
-        pyenv.glob(f"versions/{wanted}*/bin/{python}"), key=lambda path: _numbers(str(path)), reverse=True
-    )
-
-
-def _probe(python: Path) -> tuple[int, int, int] | None:
-    program = "import ensurepip, json, sys, venv; print(json.dumps(sys.version_info[:3]))"
-    try:
-        answer = subprocess.run(
-            [python, "-I", "-c", program],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-            env=_clean_env(),
-        )
-        major, minor, micro = json.loads(answer.stdout)
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return None
-    return major, minor, micro
+    found = subprocess.run([FIND_PYTHON, OLDEST_PYTHON, python], capture_output=True, text=True, check=False)
+    if found.returncode:
+        raise NoPython(found.stderr.strip().removeprefix("error: "))
+    version, path = found.stdout.rstrip("\n").split(" ", maxsplit=1)
+    major, minor, micro, *_ = _numbers(version)
+    return Interpreter(path=Path(path), version=(major, minor, micro))
 
 
 def _build(recipe: Recipe, environment: Path) -> None:
@@ -248,7 +224,7 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("releases", nargs="+", metavar="RELEASE", help="DEEPaaS releases, as 2.6.0")
-    parser.add_argument("--python", default=DEFAULT_PYTHON, help="command or path (default: %(default)s)")
+    parser.add_argument("--python", help="command or path (default: the Python that runs this)")
     parser.add_argument(
         "--with", dest="extra", action="append", default=[], metavar="REQUIREMENT",
         help="a further package or folder to install; may be given several times",

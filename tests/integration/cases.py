@@ -6,6 +6,7 @@ Where a release's command line cannot carry a case, `cli` says so, and what the 
 import io
 import json
 import re
+import sys
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,13 +30,17 @@ SECRETS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A DEEPaaS release on a Python."""
+    """A DEEPaaS release on a Python: a command, by default the one that runs the tests."""
 
     release: str
-    python: str = "python3.11"
+    python: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.release}-{self.python}"
+        return f"{self.release}-{self.python_name}"
+
+    @property
+    def python_name(self) -> str:
+        return self.python or f"python3.{sys.version_info.minor}"
 
     @property
     def numbers(self) -> tuple[int, ...]:

@@ -71,5 +71,5 @@ def test_a_command_line_that_cannot_carry_it_says_why(
 def record(record_property: Recorded, case: Case, column: Column, **found: object) -> None:
     """One line for the table, kept in the test's report."""
     does = ast.get_docstring(ast.parse((MODULES / f"{case.module}.py").read_text()))
-    facts = {"module": case.module, "does": does, "release": column.release, "python": column.python, **found}
+    facts = {"module": case.module, "does": does, "release": column.release, "python": column.python_name, **found}
     record_property("deepaas", json.dumps(facts))
