@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# A Docker engine, a base image, a registry and a browser on a bare Debian machine, for the tests that need them.
+# A Docker engine, a base image, a registry, a browser, a C compiler and jq on a bare Debian machine, for the tests that
+# need them.
 # Quick and silent when both are there already. Nothing in here is part of the product.
 set -euo pipefail
 base=debian:bookworm-slim
@@ -15,6 +16,8 @@ install_missing() {
   command -v debootstrap >/dev/null || missing+=(debootstrap)
   command -v docker-registry >/dev/null || missing+=(docker-registry)  # a registry on loopback, to push to
   command -v chromium >/dev/null && command -v chromedriver >/dev/null || missing+=(chromium chromium-driver)
+  command -v gcc >/dev/null || missing+=(gcc libc6-dev)
+  command -v jq >/dev/null || missing+=(jq)
   [ ${#missing[@]} -eq 0 ] && return
   apt-get -qq update
   DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" iptables >/dev/null

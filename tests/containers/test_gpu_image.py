@@ -3,7 +3,6 @@ NVIDIA runtime mounts the real one at. And a model that was given a GPU and does
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.compiler import shared_library
 from tests.containers.jobs import Jobs
 from tests.containers.tracked import Containers
 
@@ -42,12 +42,8 @@ MISSING = "libcudart.so.10.0: cannot open shared object file"
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("driver")
-    (folder / "driver.c").write_text(DRIVER)
-    libraries = ("-Wl,--no-as-needed", "-lm", "-ldl", "-lpthread", "-lrt")
-    command = ("gcc", "-shared", "-fPIC", "-o", "libcuda.so.1", "driver.c", *libraries)
-    subprocess.run(command, cwd=folder, check=True)
-    return folder / "libcuda.so.1"
+    library = tmp_path_factory.mktemp("driver") / "libcuda.so.1"
+    return shared_library(DRIVER, library, "-Wl,--no-as-needed", "-lm", "-ldl", "-lpthread", "-lrt")
 
 
 def mounted(driver: Path, place: str = PLACES[0]) -> dict[str, dict[str, str]]:

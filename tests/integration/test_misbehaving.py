@@ -176,11 +176,11 @@ def with_peak(folder: Path, **variables: str) -> tuple[Ended, int]:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk with 24 MiB beyond the 64 that every job leaves free."""
-    if os.geteuid():
-        pytest.skip("only root can mount a disk")
     folder = tmp_path / "small"
     folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=88m", "tmpfs", str(folder)], check=True)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=88m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("needs to mount a disk, as root may outside of containers")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
 

@@ -1,7 +1,6 @@
 """CPU or CUDA, asked of a stand-in for the driver's library that is compiled here."""
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from supervisor.failures import DeviceMissing
 from supervisor.machine import device
 from supervisor.machine.device import Device, Gpu
+from tests.compiler import shared_library
 
 # The calls of the CUDA driver API that the probe makes, with what a test wants cuInit to do in INIT.
 DRIVER = r"""
@@ -34,10 +34,7 @@ int cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = memory[device]; re
 def driver(folder: Path, init: str = "return 0;", count: int = 2) -> dict[str, str]:
     """An environment in which that driver is found first."""
     folder.mkdir(exist_ok=True)
-    source = folder / "driver.c"
-    source.write_text(DRIVER.replace("INIT", init).replace("COUNT", str(count)))
-    library = folder / "libcuda.so.1"
-    subprocess.run(["gcc", "-shared", "-fPIC", "-w", "-o", str(library), str(source)], check=True)
+    shared_library(DRIVER.replace("INIT", init).replace("COUNT", str(count)), folder / "libcuda.so.1")
     return {"LD_LIBRARY_PATH": f"relative:/nowhere:{folder}"}
 
 

@@ -14,6 +14,7 @@ from supervisor.machine.device import Gpu
 from supervisor.model import usage
 from supervisor.model.process_tree import ProcessTree
 from supervisor.model.usage import NOTHING, Meter, Usage, in_turn, together
+from tests.compiler import shared_library
 
 MIB = 1024 * 1024
 NVML = r"""
@@ -105,9 +106,7 @@ def test_a_guest_that_was_too_fast_for_any_look_has_used_its_time() -> None:
 
 def nvml(folder: Path, init: str = "return 0;") -> str:
     """An LD_LIBRARY_PATH in which that NVML is."""
-    (folder / "nvml.c").write_text(NVML.replace("INIT", init))
-    library = folder / "libnvidia-ml.so.1"
-    subprocess.run(["gcc", "-shared", "-fPIC", "-w", "-o", str(library), str(folder / "nvml.c")], check=True)
+    shared_library(NVML.replace("INIT", init), folder / "libnvidia-ml.so.1")
     return str(folder)
 
 
