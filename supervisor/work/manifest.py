@@ -3,6 +3,7 @@
 import difflib
 import gzip
 import json
+import os
 import shutil
 import tempfile
 import zlib
@@ -99,9 +100,18 @@ class Manifest:
         return Line(number, source, output, arguments or None)
 
     def _text(self, value: object, member: str, number: int) -> str:
-        if not (isinstance(value, str) and value.strip()) or "\0" in value:
+        if not (isinstance(value, str) and value.strip()) or "\0" in value or not _is_encodable(value):
             self.refuse(number, f'"{member}" is {json.dumps(value)[:100]}, not a URI or path')
         return value
+
+
+def _is_encodable(text: str) -> bool:
+    """Whether a file may have that name: an escape in JSON can be half a character, as \\ud800, in no encoding."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -406,7 +406,11 @@ CASES = (
     ),
     Case(
         module="predict_data",
-        outcome=Answers(holds=lambda answer: (answer["size"], answer["content_type"]) == (len(CONTENT), "audio/x-wav")),
+        outcome=Answers(
+            holds=lambda answer: (
+                answer["size"] == len(CONTENT) and answer["content_type"] in ("audio/x-wav", "audio/vnd.wave")
+            )  # as Python calls WAV up to 3.13, and since
+        ),
     ),
     Case(module="prints_bad_bytes", outcome=Answers(values={"printed": True})),
     Case(module="prints_like_us", outcome=Answers(values={"name": "the real answer"})),

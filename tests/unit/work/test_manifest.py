@@ -165,6 +165,8 @@ def test_a_place_below_a_file_uri_is_encoded(output: str, result: str, listed: P
         ('{"input": "s3://recs/\\u0000"}', '"input" is'),
         ('{"input": "s3://recs/b.wav", "output": null}', '"output" is null'),
         ('{"input": "s3://recs/b.wav", "output": ""}', '"output" is ""'),
+        (r'{"input": "\ud800.wav"}', r'"input" is "\ud800.wav", not a URI or path'),
+        (r'{"input": "b.wav", "output": "x/\udfff"}', r'"output" is "x/\udfff", not a URI or path'),
         ('{"input": "s3://recs/b.wav", "args": [1]}', '"args" is a JSON list'),
         ('{"input": "s3://recs/b.wav", "output": "../x"}', "no plain path below JOB_OUTPUT"),
         ('{"input": "s3://recs/b.wav", "output": "x/../../y"}', "no plain path below JOB_OUTPUT"),
