@@ -105,7 +105,7 @@ def image(folder: Path, modules: str | Sequence[str], release: str = NEWEST, pyt
     try:
         programs = environments.ensure(release, python) / "bin"
     except environments.NoPython as missing:
-        pytest.skip(str(missing))  # of one place and reason, however many tests there are, pytest tells once
+        pytest.skip(str(missing))  # the summary has one line for all skips of one place and reason
     site = install(modules, folder / "site")
     environment = {
         "PATH": f"{programs}:/usr/local/bin:/usr/bin:/bin",
