@@ -156,6 +156,16 @@ def test_a_server_that_refuses_the_header_is_looked_at_before(
     assert len(refused) == 1  # and not again
 
 
+def test_a_server_that_refuses_the_header_as_if_there_were_an_object_is_looked_at(s3: S3Server, before: Made) -> None:
+    refusal = Refusal(status=412, code="PreconditionFailed")
+    storage, _ = before(s3, lambda request: refusal if "if-none-match" in request.named else None)
+    for name in ("a", "b"):
+        create(storage, f"s3://{s3.bucket}/{name}")
+        assert s3.get(name) == b"mine"
+        with pytest.raises(Exists):
+            create(storage, f"s3://{s3.bucket}/{name}")
+
+
 def test_a_server_that_passes_the_header_over_is_found_out(s3: S3Server, before: Made) -> None:
     storage, gate = before(s3, lambda request: ignoring(request, s3))
     uri = s3.put("a", b"theirs")

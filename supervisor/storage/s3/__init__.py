@@ -84,12 +84,17 @@ class S3:
                 self._read(source, at, bucket, None, file)
 
     def _read(self, source: Object, at: Target, bucket: Bucket, part: range | None, file: NewFile) -> None:
+        def by(client: Boto3Client) -> None:
+            end = client.read(source, at, bucket, part, file.write)
+            if part is None:
+                file.cut(end)
+
         self._by_obstore_first(
             "GET",
             bucket,
             lambda: self._obstore.read(source, at, bucket, part, file.write),
-            lambda _: self._judge.read(source, at, bucket, part, file.write),
-            lambda: self._boto3.read(source, at, bucket, part, file.write),
+            lambda _: by(self._judge),
+            lambda: by(self._boto3),
         )
 
     def upload(self, source: Path | bytes, uri: str, *, media_type: str, metadata: Mapping[str, str]) -> str | None:

@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin, urlsplit
@@ -122,36 +122,42 @@ class Boto3Client:
 
     def read(
         self, source: Object, at: Target, bucket: Bucket, part: range | None, write: Callable[[bytes, int], None]
-    ) -> None:
-        """Writes a part of the object, or all of it, just as stat saw it. NoRanges where the server has no parts."""
+    ) -> int:
+        """Writes a part of the object, or all of it, just as stat saw it, and says where it ended. NoRanges where the
+        server has no parts."""
         with self._errors(Asked(verb=Verb.READ, uri=at.uri, version=source.version)):
-            self._again(lambda: self._read(source, at, bucket, part, write))
+            return self._again(lambda: self._read(source, at, bucket, part, write))
 
     def _read(
         self, source: Object, at: Target, bucket: Bucket, part: range | None, write: Callable[[bytes, int], None]
-    ) -> None:
+    ) -> int:
         answer = self._get(source, at, bucket, part)
         tag = etag(answer.get("ETag"))
         if source.etag and tag and tag != source.etag:
             self._expect_unchanged(source, at)  # a server that does not know If-Match, or has several ETags
-        start, stop = (part.start, part.stop) if part else (0, source.size)
         is_checked = part is None and is_md5(source, bucket)
+        start, stop = (part.start, part.stop) if part else (0, source.size)
+        if is_checked and tag == source.etag:
+            stop = answer.get("ContentLength", stop)  # some say another length to a HEAD; the MD5 will tell
         digest = hashlib.md5(usedforsecurity=False)
-        place = start
+        end = start
         with closing(answer["Body"]) as body:
             for piece in body.iter_chunks(_PIECE):
-                write(piece, place)
-                place += len(piece)
+                if stop is not None and end + len(piece) > stop:
+                    raise _Broken(f"{at.uri}: more than {stop - start} bytes arrive")
+                write(piece, end)
+                end += len(piece)
                 if is_checked:
                     digest.update(piece)
-        if stop is not None and place != stop:
-            raise _Broken(f"{at.uri}: {place - start} of {stop - start} bytes arrived")
+        if stop is not None and end != stop:
+            raise _Broken(f"{at.uri}: {end - start} of {stop - start} bytes arrived")
         if source.etag and not tag:
             self._expect_unchanged(source, at)
         if is_checked and digest.hexdigest() != source.etag:
             if not _is_vouched_for(answer):
                 raise _Broken(f"{at.uri}: the bytes that arrive are not those of its ETag, which is their MD5")
             bucket.etag_is_md5 = False
+        return end
 
     def _get(self, source: Object, at: Target, bucket: Bucket, part: range | None) -> Any:
         call = _call(at, source.version)
@@ -197,14 +203,7 @@ class Boto3Client:
             with self._errors(Asked(verb=Verb.LIST, uri=uri)):
                 return self._again(lambda: self._page(operation, uri, Bucket=bucket, **call))
 
-        def is_there(key: str) -> bool:
-            try:
-                self.client.head_object(Bucket=bucket, Key=key)
-            except (boto.ClientError, boto.BotoCoreError, errors.Unsigned):
-                return False
-            return True
-
-        yield from Listing(page, is_there, uri, bucket, prefix, after)
+        yield from Listing(page, partial(self._is_there, bucket), uri, bucket, prefix, after)
 
     def _page(self, operation: str, uri: str, **call: Any) -> Any:
         answer = getattr(self.client, operation)(**call)
@@ -231,7 +230,7 @@ class Boto3Client:
         if bucket.heeds_if_none_match is False:
             return self.upload(source, at, media_type, metadata)
         try:
-            made = self._create(source, at, media_type, metadata)
+            made = self._create(source, at, media_type, metadata, bucket)
         except NotTaken:
             if bucket.heeds_if_none_match:
                 raise
@@ -242,7 +241,9 @@ class Boto3Client:
             bucket.heeds_if_none_match = self._is_refused_now(source, at, media_type, metadata)
         return made
 
-    def _create(self, source: Path | bytes, at: Target, media_type: str, metadata: Mapping[str, str]) -> str | None:
+    def _create(
+        self, source: Path | bytes, at: Target, media_type: str, metadata: Mapping[str, str], bucket: Bucket
+    ) -> str | None:
         with self._errors(_writing(source, at)):
             for _ in range(_CONFLICTS):
                 try:
@@ -252,11 +253,20 @@ class Boto3Client:
                         retried = error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0)
                         if retried and (made := self.same(source, at, media_type, metadata)):
                             return made  # by this very call, whose first answer was lost
+                        if bucket.heeds_if_none_match is None and not self._is_there(at.bucket, at.key):
+                            raise NotTaken(f"{at.uri}: the server refuses If-None-Match, and there is none") from error
                         raise Exists(f"{at.uri}: there is such an object already") from error
                     if code_of(error) != "ConditionalRequestConflict":
                         raise
                 time.sleep(_pause(1))
         raise Passing(f"{at.uri}: others write the same object again and again")
+
+    def _is_there(self, bucket: str, key: str) -> bool:
+        try:
+            self.client.head_object(Bucket=bucket, Key=key)
+        except (boto.ClientError, boto.BotoCoreError, errors.Unsigned):
+            return False
+        return True
 
     def same(self, source: Path | bytes, at: Target, media_type: str, metadata: Mapping[str, str]) -> str | None:
         """The ETag of the object where it is just what was to be written; None where it is another, or none."""
@@ -315,7 +325,7 @@ class Boto3Client:
             if not self._session.credentials.are_renewable:
                 raise
             raise Passing(f"{error} (new ones have not come in time)") from error
-        except (NotTaken, errors.BadSignature) as error:
+        except (NotTaken, errors.BadSignature, errors.Mismatch) as error:
             error.hint = error.hint or self._hint(asked.verb)
             raise
 

@@ -153,6 +153,8 @@ class Credentials:
 
     def _fetch(self) -> ReadOnlyCredentials:
         """One try. Raises the StorageError that fits."""
+        for service in filter(None, self._services.values()):
+            service.heard.clear()
         try:
             if self._found is None:
                 self._found = self._chain.load_credentials()
@@ -201,7 +203,7 @@ class Credentials:
         """No provider has any. EC2's metadata service gives none where it is not there, and where it is in trouble."""
         service = self._services[_INSTANCE]
         if service and service.is_in_trouble():
-            return Passing(f"{about}: the instance's metadata service is in trouble: {service.last}")
+            return Passing(f"{about}: the instance's metadata service is in trouble ({service.heard[-1]})")
         return Denied(about, _ROLE)
 
 
@@ -210,30 +212,33 @@ class _ProgramFailed(Denied):
 
 
 class _Overheard:
-    """An HTTP session of botocore's, and how its last request ended: a status, or what was raised."""
+    """An HTTP session of botocore's, and how its requests ended of late: a status each, or what was raised."""
 
     def __init__(self, session: Any, address: str) -> None:
         self._session = session
         self._direct = not get_environ_proxies(address)
-        self.last: int | Exception | None = None
+        self.heard: list[int | Exception] = []
 
     def send(self, request: Any) -> Any:
         try:
             answer = self._session.send(request)
         except Exception as error:
-            self.last = error
+            self.heard.append(error)
             raise
-        self.last = answer.status_code
+        self.heard.append(answer.status_code)
         return answer
 
     def says_no(self) -> bool:
-        return isinstance(self.last, int) and _says_no(self.last)
+        last = self.heard[-1] if self.heard else None
+        return isinstance(last, int) and _says_no(last)
 
     def is_in_trouble(self) -> bool:
-        """Whether the service is there and cannot answer; not asked through a proxy, whose 502 says nothing of it."""
-        if isinstance(self.last, int):
-            return self._direct and (self.last in _PASSING or self.last >= _SERVER_ERROR)
-        return isinstance(self.last, (boto.ReadTimeoutError, boto.ConnectionClosedError))
+        """Whether the service is there and cannot answer; not asked through a proxy, whose 502 says nothing of it. One
+        that gives no token, and refuses a request without, says so in the first of its answers."""
+        statuses = [each for each in self.heard if isinstance(each, int)]
+        if any(status in _PASSING or status >= _SERVER_ERROR for status in statuses):
+            return self._direct
+        return bool(self.heard) and isinstance(self.heard[-1], (boto.ReadTimeoutError, boto.ConnectionClosedError))
 
 
 def _overheard(chain: Any, method: str, fetcher: str) -> _Overheard | None:

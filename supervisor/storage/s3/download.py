@@ -71,6 +71,13 @@ class NewFile:
             if kind:
                 self._path.unlink(missing_ok=True)
 
+    def cut(self, size: int) -> None:
+        """To so many bytes: a try that went wrong may have written more."""
+        try:
+            os.ftruncate(self._file, size)
+        except OSError as error:
+            raise disk_error(error, self._path) from error
+
     def write(self, piece: bytes, start: int) -> None:
         left = memoryview(piece)
         try:

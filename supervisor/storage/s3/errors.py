@@ -47,6 +47,10 @@ class BadSignature(Denied):
     """The credentials are wrong, or the server sees another request than the one that was signed."""
 
 
+class Mismatch(Passing):
+    """What arrived is not what its checksum says: bits were lost, or the server counts otherwise."""
+
+
 class NotTaken(Invalid):
     """The server never does what was asked: it does not know a header, a value or an operation."""
 
@@ -121,7 +125,7 @@ _BY_CODE: Mapping[str, Meaning] = {
            "ServerBusy", "Busy", "OperationAborted", "ConditionalRequestConflict", "RequestTimeout",
            "RequestTimeoutException", "XMinioServerNotInitialized", "IDPCommunicationError",
            "IDPCommunicationErrorException"),
-    **_all(Passing, "BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "IncompleteBody"),
+    **_all(Mismatch, "BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "IncompleteBody"),
     "RequestTimeTooSkewed": Meaning(kind=Passing, hint="set this machine's clock"),
     # A bucket younger than a day, whose name not all of AWS's DNS servers know.
     "TemporaryRedirect": Meaning(kind=Passing),
@@ -154,7 +158,7 @@ _BY_STATUS: Mapping[int, Meaning] = {
     **dict.fromkeys((401, 402, 403, 407, 451, 511), Meaning(kind=Denied)),
     **dict.fromkeys((404, 410), Meaning(kind=Missing)),
     **dict.fromkeys((408, 425, 429), Meaning(kind=Passing)),
-    **dict.fromkeys((405, 411, 415, 417, 501, 505, 506, 510), Meaning(kind=NotTaken)),
+    **dict.fromkeys((400, 405, 411, 415, 417, 501, 505, 506, 510), Meaning(kind=NotTaken)),
     **dict.fromkeys((301, 307, 308), Meaning(kind=Invalid, hint=_REGION)),
     507: Meaning(kind=Denied),  # its disks are full
     508: Meaning(kind=Invalid),  # it redirects to itself

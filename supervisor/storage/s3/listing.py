@@ -14,6 +14,7 @@ from urllib.parse import unquote, unquote_plus
 
 from supervisor.storage import Invalid, Object
 from supervisor.storage.s3.bucket import etag
+from supervisor.storage.s3.errors import NotTaken
 
 # Pages in a row without a key, of a server that says that there are more.
 _EMPTY = 1_000
@@ -62,7 +63,11 @@ class Listing:
     def __iter__(self) -> Iterator[Object]:
         empty = 0
         while True:
-            answer = self._answer()
+            try:
+                answer = self._answer()
+            except NotTaken as refusal:
+                self._try_otherwise(refusal)
+                continue
             keys = self._spelling.keys(answer, self._uri)
             fresh = self._fresh([key for key in keys if key.startswith(self._prefix)])
             for key in fresh:
@@ -114,6 +119,13 @@ class Listing:
             raise self._no_way_on("the same keys come again")
         if not (self._is_ordered and self._last):
             raise self._no_way_on("there is no token for the next page, or the same one again")
+
+    def _try_otherwise(self, refusal: NotTaken) -> None:
+        """A server that does not know ListObjectsV2, or its own token any more."""
+        if self._way is _Way.MARKER or (self._last and not self._is_ordered):
+            raise refusal
+        self._way = _Way.START_AFTER if self._token else _Way.MARKER
+        self._token = ""
 
     def _no_way_on(self, why: str) -> Invalid:
         return Invalid(

@@ -99,6 +99,8 @@ class ObstoreClient:
         place = start
         try:
             for piece in _pieces(known.store, source, at, _options(source, bucket, part)):
+                if place + len(piece) > stop:  # of another thread's range, or of nobody's
+                    raise NotPlain
                 write(piece, place)
                 place += len(piece)
                 if checked:

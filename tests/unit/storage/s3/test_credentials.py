@@ -230,6 +230,21 @@ def test_nobody_at_the_instances_address_means_that_there_is_no_instance(
     assert clock.slept == []
 
 
+def test_an_instances_service_that_gives_no_token_is_in_trouble(instance: Service) -> None:
+    """What it says to a request without one is no refusal of the role."""
+    instance.answer = lambda path: Answer(status=503 if path == "/latest/api/token" else 401)
+    assert type(why_none(found())) is Passing
+
+
+@pytest.mark.parametrize("status", [401, 500])
+def test_a_token_file_of_a_containers_that_is_missing_is_denied(
+    status: int, container: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container.answer = lambda _: Answer(status=status)
+    monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "/no/such/file")
+    assert isinstance(why_none(found()), Denied)
+
+
 def test_a_proxys_502_is_not_the_instances(instance: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", instance.endpoint)
     monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://169.254.169.254")
