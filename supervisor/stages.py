@@ -162,7 +162,7 @@ class Stages:
         disk.require_room(self._folder, item.shown, found.size, self._bytes_needed(found))
         target = folder / item.file_name
         try:
-            storage.of(item.uri).download(found, target)
+            storage.of_input(item.uri).download(found, target)
         except storage.StorageError as error:
             self._folders.give_back(folder)
             raise storage.on_input(error) from None
@@ -191,7 +191,7 @@ class Stages:
 def look_at(item: Item) -> Object:
     """What storage says of an item's input. Raises the Failure that fits."""
     try:
-        return storage.of(item.uri).stat(item.uri, item.version)
+        return storage.of_input(item.uri).stat(item.uri, item.version)
     except storage.StorageError as error:
         raise storage.on_input(error) from None
 

@@ -2,6 +2,8 @@
 
 import os
 import pwd
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,3 +60,18 @@ def reclaim(folder: Path) -> None:
     """Makes a folder ours alone again: from now on nobody else makes, replaces or removes anything in it."""
     os.chown(folder, os.geteuid(), os.getegid(), follow_symlinks=False)
     folder.chmod(0o700)
+
+
+@contextmanager
+def acting_as(user: User) -> Iterator[None]:
+    """What files we could open as that user. Of the whole process: no other thread may be at work meanwhile."""
+    uid, gid, groups = os.geteuid(), os.getegid(), os.getgroups()
+    os.setgroups([])
+    os.setegid(user.gid)
+    os.seteuid(user.uid)
+    try:
+        yield
+    finally:
+        os.seteuid(uid)
+        os.setegid(gid)
+        os.setgroups(groups)

@@ -36,6 +36,7 @@ __all__ = [
     "StorageError",
     "disk_error",
     "of",
+    "of_input",
     "on_input",
     "on_output",
     "set_up",
@@ -154,6 +155,10 @@ _BACKENDS = {
 }
 
 
+# The model gets a copy of every input: not all that we can read may be one.
+_INPUT_BACKENDS = _BACKENDS | dict.fromkeys(("file", ""), ("supervisor.storage.local_inputs", "LocalInputs"))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What a job says of its storages. request_payer: "requester" where the readers of its buckets pay."""
@@ -178,8 +183,17 @@ def settings() -> Settings:
 
 def of(uri: str) -> Storage:
     """The storage that serves a URI. Imported on first use: boto3 alone is 0.2 s of start-up."""
+    return _serving(uri, _BACKENDS)
+
+
+def of_input(uri: str) -> Storage:
+    """The same for an input, or a list of inputs, to be read."""
+    return _serving(uri, _INPUT_BACKENDS)
+
+
+def _serving(uri: str, backends: Mapping[str, tuple[str, str]]) -> Storage:
     scheme, separator, _ = uri.partition("://")
-    backend = _BACKENDS.get(scheme.lower() if separator else "")
+    backend = backends.get(scheme.lower() if separator else "")
     if backend is None:
         raise Invalid(f"{shown(uri)}: the scheme {scheme}:// is not one of s3://, https://, file://")
     return _instance(*backend)

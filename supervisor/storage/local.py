@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -21,6 +22,12 @@ _LONGEST_NAME = 255  # bytes, on every file system in use
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 # What upload leaves beside a result, and what a crash in the midst of it may.
 _OURS = re.compile(rb"\..+\.provenance(\.partial)?|\.[0-9a-f]{16}\.partial", re.DOTALL)
+_KINDS = {
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 class Local:
@@ -30,13 +37,10 @@ class Local:
     def stat(self, uri: str, version: str | None = None) -> Object:
         path = _path(uri)
         try:
-            found = path.stat()
+            with self._held(path) as held:
+                found = _require_file(path, held)
         except OSError as error:
             raise _about(path, error) from error
-        if path.is_dir():
-            raise Missing(f"{path}: is a folder, not a file")
-        if not path.is_file():
-            raise Invalid(f"{path}: is not a regular file")
         return Object(
             uri=uri,
             size=found.st_size,
@@ -50,7 +54,7 @@ class Local:
         Links to folders are not followed: they may lead in circles, or to what nobody meant.
         """
         folder, prefix = _path(uri), uri if uri.endswith("/") else uri + "/"
-        for name in _names(folder, _name_below(prefix, after)):
+        for name in self._names(folder, _name_below(prefix, after)):
             path = folder / os.fsdecode(name)
             try:
                 found = path.stat()
@@ -65,9 +69,11 @@ class Local:
         """Copies the file: the model gets bytes of its own, whatever it does to them."""
         path = _path(source.uri)
         try:
-            with path.open("rb") as reader, target.open("xb") as writer:
-                shutil.copyfileobj(reader, writer, 1024 * 1024)
-                seen = _etag(os.fstat(reader.fileno()))
+            with self._held(path) as held:
+                _require_file(path, held)
+                with descriptor(held).open("rb") as reader, target.open("xb") as writer:
+                    shutil.copyfileobj(reader, writer, 1024 * 1024)
+                    seen = _etag(os.fstat(reader.fileno()))
         except OSError as error:
             raise _about(path, error) from error
         if seen != source.etag:
@@ -111,6 +117,54 @@ class Local:
         if not os.access(folder, os.W_OK | os.X_OK):
             raise disk_error(PermissionError(13, "not writable"), folder)
 
+    @contextlib.contextmanager
+    def _held(self, path: Path) -> Iterator[int]:
+        """A descriptor of what is at the path. Raises Invalid where it is not to be read."""
+        with hold(path) as held:
+            yield held
+
+    def _names(self, folder: Path, after: bytes) -> Iterator[bytes]:
+        """Paths below the folder in the order of S3's keys, that is of bytes, from the first that comes after that one.
+        The whole of one folder at a time is in memory, as names; the file system alone bounds the depth."""
+        pending = [b""]
+        while pending:
+            name = pending.pop()
+            if name and not name.endswith(b"/"):
+                yield name
+                continue
+            path = folder / os.fsdecode(name)
+            try:
+                with self._held(path) as held:
+                    below = [each for entry in _entries(held) if _comes_after(each := name + entry, after)]
+            except OSError as error:
+                raise _about(path, error) from error
+            pending += sorted(below, reverse=True)
+
+
+@contextlib.contextmanager
+def hold(path: Path) -> Iterator[int]:
+    """A descriptor of whatever is at the path (O_PATH). Nothing is opened yet, so that no FIFO makes us wait and no
+    device notices; and what is looked at by it is what will be read, whatever takes its place."""
+    held = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        yield held
+    finally:
+        os.close(held)
+
+
+def descriptor(held: int) -> Path:
+    """The path under which the kernel shows what a descriptor holds."""
+    return Path(f"/proc/self/fd/{held}")
+
+
+def _require_file(path: Path, held: int) -> os.stat_result:
+    found = os.fstat(held)
+    if stat.S_ISDIR(found.st_mode):
+        raise Missing(f"{path}: is a folder, not a file")
+    if not stat.S_ISREG(found.st_mode):
+        raise Invalid(f"{path}: is {_KINDS.get(stat.S_IFMT(found.st_mode), 'something else')}, not a regular file")
+    return found
+
 
 def _name_below(prefix: str, after: str | None) -> bytes:
     """The path of a listed URI below the prefix; b"" for none."""
@@ -122,37 +176,24 @@ def _name_below(prefix: str, after: str | None) -> bytes:
     return unquote_to_bytes(below) if scheme(prefix) == "file" else os.fsencode(below)
 
 
-def _names(folder: Path, after: bytes) -> Iterator[bytes]:
-    """Paths below the folder in the order of S3's keys, that is of bytes, from the first that comes after that one. The
-    whole of one folder at a time is in memory, as names; the depth is bounded by nothing but the file system."""
-    pending = [b""]
-    while pending:
-        name = pending.pop()
-        if name and not name.endswith(b"/"):
-            yield name
-            continue
-        try:
-            below = [
-                each for entry in _entries(bytes(folder) + b"/" + name) if _comes_after(each := name + entry, after)
-            ]
-        except OSError as error:
-            raise _about(folder / os.fsdecode(name), error) from error
-        pending += sorted(below, reverse=True)
-
-
 def _comes_after(name: bytes, after: bytes) -> bool:
     """Whether this file, or a file in this folder, which ends in "/", may come after that one."""
     return name > after or (name.endswith(b"/") and after.startswith(name))
 
 
-def _entries(folder: bytes) -> Iterator[bytes]:
+def _entries(held: int) -> Iterator[bytes]:
     """What one folder holds and we list; a folder's name ends in "/"."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield entry.name + b"/"
-            elif entry.is_file() and not _OURS.fullmatch(entry.name):
-                yield entry.name
+    folder = os.open(descriptor(held), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                name = os.fsencode(entry.name)
+                if entry.is_dir(follow_symlinks=False):
+                    yield name + b"/"
+                elif entry.is_file() and not _OURS.fullmatch(name):
+                    yield name
+    finally:
+        os.close(folder)
 
 
 def _put(target: Path, source: Path | bytes, move: Callable[[Path, Path], object]) -> None:
@@ -225,9 +266,11 @@ def _note(path: Path) -> Path:
 def _provenance(path: Path, size: int) -> Mapping[str, str]:
     """What upload recorded beside this file, unless the file has changed since."""
     try:
-        note = json.loads(_note(path).read_text())
+        with hold(_note(path)) as held:
+            _require_file(path, held)
+            note = json.loads(descriptor(held).read_text())
         if note["size"] == size:
             return {str(name): str(value) for name, value in note["metadata"].items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (StorageError, OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         pass
     return {}

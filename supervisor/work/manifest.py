@@ -128,7 +128,7 @@ def _fetched(uri: str) -> IO[bytes]:
     except OSError as error:
         raise DiskTrouble(f"no temporary folder can be made: {error}") from None
     try:
-        store = storage.of(uri)
+        store = storage.of_input(uri)
         found = store.stat(uri)
         free = shutil.disk_usage(folder).free
         if (found.size or 0) > free:

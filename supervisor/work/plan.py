@@ -234,7 +234,7 @@ class _Below(Work):
     def _objects(self) -> Iterator[tuple[Object, str]]:
         """What lies below the prefix and was not written there by a job, each with its path below it."""
         try:
-            for found in storage.of(self._prefix).list(self._prefix):
+            for found in storage.of_input(self._prefix).list(self._prefix):
                 below = path_below(found.uri, self._prefix)
                 if not self._written.holds(below):
                     yield found, below
