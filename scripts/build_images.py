@@ -39,6 +39,7 @@ from scripts.catalogue import VARIANTS, InvalidCatalogue, Module, UnknownModule,
 from scripts.derived import ROOT, BadName, BadRecord, Built, Check, Name
 from scripts.engine import NoEngine, connect, find_image, in_words, registry_digest
 from supervisor import __version__
+from supervisor.model.environment import image_environment
 
 RUNTIME = ROOT / "build" / "runtime" / "runtime.tar"
 # One label tells what an image was made of: a build with the same key has nothing to do.
@@ -230,12 +231,14 @@ class JsonProgress:
 
 @dataclass(frozen=True, kw_only=True)
 class Base:
-    """A base image that the engine holds. digest: its registry's, else its id, which is one too."""
+    """A base image that the engine holds. digest: its registry's, else its id, which is one too; environment: names and
+    digests of its variables, which are public."""
 
     name: str
     id: str
     digest: str
     size: int
+    environment: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -347,6 +350,7 @@ class Builder:
                     id=str(image.id),
                     digest=registry_digest(image, _repository(order.base)) or str(image.id),
                     size=image.attrs["Size"],
+                    environment=image_environment(image.attrs["Config"].get("Env") or ()),
                 )
             return self._bases[order.base]
 
@@ -492,6 +496,7 @@ def _build_arguments(order: Order, base: Base) -> dict[str, str]:
         "MODULE_COPIES": str(order.module.copies),
         "MODULE_NETWORK": order.module.network,
         "MODULE_RESULTS": ",".join(order.module.results),
+        "IMAGE_ENV": base.environment,
     }
 
 

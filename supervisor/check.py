@@ -11,9 +11,9 @@ from typing import Any
 from supervisor import __version__, storage
 from supervisor.failures import SUCCESS, DiskTrouble, Failure, Stopped
 from supervisor.job import JobSpec
-from supervisor.machine import device
+from supervisor.machine import credential_files, device, users
 from supervisor.machine.device import Device
-from supervisor.model.environment import guest_environment
+from supervisor.model.environment import guest_environment, withheld
 from supervisor.model.runner import Model
 from supervisor.stages import look_at
 from supervisor.work.plan import plan_work
@@ -76,6 +76,7 @@ def run(spec: JobSpec) -> Report:
     """Looks at everything that a job needs; looks on where something is missing."""
     findings = [
         _looked("device", lambda: _device(spec)),
+        _looked("secrets", lambda: _secrets(spec)),
         *_model(spec),
         _looked("disk", _disk),
     ]
@@ -97,12 +98,31 @@ def _looked(name: str, look: Callable[[], tuple[str, dict[str, Any]]]) -> Findin
 
 
 def _device(spec: JobSpec) -> tuple[str, dict[str, Any]]:
-    found = device.find(spec.device, guest_environment(spec.environment))
+    found = device.find(spec.device, guest_environment(spec.environment, spec.guest_env))
     if found.kind == "cpu":
         why = f": {found.note}" if found.note else f": JOB_DEVICE is {spec.device}" if spec.device == "cpu" else ""
         return f"CPU{why}", found.as_dict()
     gpus = ", ".join(f"{gpu.name} ({gpu.memory / 2**30:.1f} GiB)" for gpu in found.gpus)
     return f"CUDA: {gpus}; driver for CUDA {found.driver}", found.as_dict()
+
+
+def _secrets(spec: JobSpec) -> tuple[str, dict[str, Any]]:
+    """What the model does not see, and which credentials are within its reach all the same."""
+    hidden = withheld(spec.environment, spec.guest_env)
+    absent = [name for name in spec.guest_env if name not in spec.environment]
+    user = users.find(spec.run_as) if spec.run_as else None
+    files = list(map(str, credential_files.readable(spec.environment, user)))
+    lines = []
+    if hidden:
+        lines.append(f"it does not get {', '.join(hidden)}; JOB_GUEST_ENV names what it needs, AWS's apart")
+    if absent:
+        lines.append(f"JOB_GUEST_ENV names {', '.join(absent)}, which the environment lacks")
+    if files and user:
+        lines.append(f"their modes let the user of JOB_RUN_AS read them: {', '.join(files)}")
+    elif files:
+        lines.append(f"it runs as the supervisor's user, who can read {', '.join(files)}; JOB_RUN_AS makes it another")
+    found = f"files of credentials within the model's reach: {len(files) or 'none'}"
+    return found, {"withheld": list(hidden), "files": files, "lines": lines}
 
 
 def _model(spec: JobSpec) -> list[Finding]:
@@ -113,7 +133,7 @@ def _model(spec: JobSpec) -> list[Finding]:
 
         def module() -> tuple[str, dict[str, Any]]:
             nonlocal model
-            environment = guest_environment(spec.environment)
+            environment = guest_environment(spec.environment, spec.guest_env)
             model = Model(spec, environment, Device(kind="cpu"), Path(folder, "tmp"), log.append)
             model.start()
             described = model.prepare()

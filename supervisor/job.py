@@ -17,6 +17,7 @@ from typing import Any
 from supervisor.failures import BadUsage
 from supervisor.machine import scheduler
 from supervisor.machine.scheduler import Identity, Slice, is_whole_number
+from supervisor.machine.secret_names import is_aws_credential
 
 _MOST_WORKERS = 64
 _USER = re.compile(r"[0-9]{1,9}(:[0-9]{1,9})?|[A-Za-z_][A-Za-z0-9_.-]{0,30}\$?")
@@ -79,6 +80,22 @@ def _user(name: str, text: str) -> str:
     if not _USER.fullmatch(text):
         raise BadUsage(f"{name} is {text!r}, not a user", "use a uid, uid:gid or a name, such as 1000:1000")
     return text
+
+
+def _variable_names(name: str, text: str) -> tuple[str, ...]:
+    """What the model gets all the same. AWS's credentials, and what is ours, is nobody's to give to a model."""
+    names = tuple(dict.fromkeys(word for part in text.split(",") if (word := part.strip())))
+    for each in names or ("",):
+        known, equals, _ = each.partition("=")  # a value is not to be shown
+        if equals or not re.fullmatch(r"[^\s*?]+", known):
+            what = f"gives {known} a value" if equals else f"is {text!r}"
+            raise BadUsage(f"{name} {what}, and takes names of variables alone", "write names: HF_TOKEN,PGPASSWORD")
+        if is_aws_credential(each) or each.startswith("SUPERVISOR_") or each in {v.name for v in VARIABLES}:
+            raise BadUsage(
+                f"{name} names {each}, which the model never gets",
+                "leave it out: neither AWS's credentials nor the job's own variables are given to a model",
+            )
+    return names
 
 
 def _globs(name: str, text: str) -> tuple[str, ...]:
@@ -282,6 +299,13 @@ VARIABLES: tuple[Variable, ...] = (
         meaning="who pays for requests to S3, where buckets want their readers to",
     ),
     Variable(
+        name="JOB_GUEST_ENV",
+        metavar="NAMES",
+        parse=_variable_names,
+        unset=(),
+        meaning="variables that the model gets although they look like secrets: names, separated by commas",
+    ),
+    Variable(
         name="JOB_STATUS_URL",
         metavar="URL",
         parse=_webhook,
@@ -342,6 +366,7 @@ class JobSpec:
     grace: float = 25.0
     run_as: str | None = None
     request_payer: str | None = None
+    guest_env: tuple[str, ...] = ()
     status_url: str | None = None
     status_secret: bytes | None = field(default=None, repr=False)
     slice: Slice | None = None

@@ -118,7 +118,7 @@ class Job:
 
     def _new_copies(self, work: Work) -> Copies:
         count = min(self._spec.workers, work.total or self._spec.workers)
-        found = device.find(self._spec.device, guest_environment(self._spec.environment))
+        found = device.find(self._spec.device, guest_environment(self._spec.environment, self._spec.guest_env))
         self._record.runs_on(found)
         return Copies(self._spec, found, self._folder, count, work.total, self._publisher)
 

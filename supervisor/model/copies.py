@@ -62,7 +62,7 @@ class Copies:
         self._items = items
         self._observer = observer
         self._fallback = FallbackDetector(device, observer.log)
-        environment = guest_environment(spec.environment)
+        environment = guest_environment(spec.environment, spec.guest_env)
         self._models = [
             Model(spec, environment, device, folder / f"tmp-{copy}", self._fallback.line, copy) for copy in range(count)
         ]

@@ -48,6 +48,7 @@ def test_what_is_not_said_has_its_default() -> None:
         ("JOB_RUN_AS", "1000:100", "run_as", "1000:100"),
         ("JOB_RUN_AS", "nobody", "run_as", "nobody"),
         ("JOB_REQUEST_PAYER", "requester", "request_payer", "requester"),
+        ("JOB_GUEST_ENV", "HF_TOKEN, pg-password,,HF_TOKEN", "guest_env", ("HF_TOKEN", "pg-password")),
         ("JOB_INPUT_FIELD", "audio", "input_field", "audio"),
         ("JOB_RUNNER", "worker", "runner", "worker"),
         ("JOB_DEVICE", "cuda", "device", "cuda"),
@@ -93,6 +94,9 @@ def test_an_empty_variable_counts_as_unset(variable: job.Variable) -> None:
         ("JOB_REQUEST_PAYER", "true", "use requester"),
         ("JOB_RUN_AS", "no body", "a uid"),
         ("JOB_INCLUDE", " , ", "no glob"),
+        ("JOB_GUEST_ENV", " , ", "takes names of variables alone"),
+        ("JOB_GUEST_ENV", "HF_*", "takes names of variables alone"),
+        ("JOB_GUEST_ENV", "HF_TOKEN PGPASSWORD", "write names"),
         ("JOB_INPUT", "  ", "not a URI"),
         ("JOB_OUTPUT", " ", "not a URI"),
     ],
@@ -105,6 +109,22 @@ def test_a_bad_value_is_refused_by_name_and_value_with_advice(name: str, value: 
     assert repr(value) in told
     assert advice in told
     assert refused.value.code == 64
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["AWS_SECRET_ACCESS_KEY", "aws_session_token", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_PROFILE",
+     "AWS_WEB_IDENTITY_TOKEN_FILE", "JOB_STATUS_SECRET", "JOB_STATUS_URL", "SUPERVISOR_IMAGE"],
+)  # fmt: skip
+def test_nobody_gives_the_model_awss_credentials_or_what_is_ours(name: str) -> None:
+    with pytest.raises(BadUsage, match=f"JOB_GUEST_ENV names {name}, which the model never gets"):
+        read(**INPUT, JOB_GUEST_ENV=f"HF_TOKEN,{name}")
+
+
+def test_a_value_where_a_name_belongs_is_refused_and_not_shown() -> None:
+    with pytest.raises(BadUsage, match="JOB_GUEST_ENV gives HF_TOKEN a value") as refused:
+        read(**INPUT, JOB_GUEST_ENV="HF_TOKEN=hunter2")
+    assert "hunter2" not in f"{refused.value.message}{refused.value.hint}"
 
 
 @pytest.mark.parametrize(
