@@ -71,6 +71,7 @@ class Copies:
         self._fitted: dict[int, Mapping[str, Any]] = {}  # by copy: the job's arguments, under the module's names
         self._preparing = threading.Lock()
         self._turns = _Turns(count)
+        self._failed_last = 0
         self._cut = False
 
     def __len__(self) -> int:
@@ -91,13 +92,13 @@ class Copies:
         failures."""
         if copy in self._fitted:
             return
-        with self._heeding_fallbacks():
+        with self._heeding_fallbacks(copy):
             self._make_ready(copy, file_name)
 
     def predict(self, copy: int, request: Request) -> Answer:
         """One copy's answer. Where its process died of the item, the item is tried once more, with no other copy
         predicting beside it. Raises the item's failure; DeviceMissing and ImageUnfit are the job's."""
-        with self._heeding_fallbacks():
+        with self._heeding_fallbacks(copy):
             return self._predict(copy, request)
 
     def dismiss(self, copy: int) -> None:
@@ -123,9 +124,8 @@ class Copies:
         return usage.together([model.usage() for model in self._models])
 
     def log_tail(self, copy: int | None = None) -> tuple[str, ...]:
-        """The last lines that a copy printed; None: that the first of them that printed anything did."""
-        models = self._models if copy is None else [self._models[copy]]
-        return next((tail for model in models if (tail := model.tail())), ())
+        """The last lines that a copy printed for its item; None: that the one did which failed last."""
+        return self._models[self._failed_last if copy is None else copy].tail()
 
     def _make_ready(self, copy: int, file_name: str) -> None:
         began = time.perf_counter()
@@ -144,6 +144,7 @@ class Copies:
 
     def _predict(self, copy: int, request: Request) -> Answer:
         model, source = self._models[copy], request.source
+        model.begin_item()
         own = self._fitted[copy] if request.arguments is None else model.fit(request.arguments, self._spec.input_field)
         choice = self._choice
         if choice is None or choice.runner != WORKER:  # a command line carries some names and arguments only
@@ -162,12 +163,13 @@ class Copies:
             return model.predict(choice, own, source, source.parent)
 
     @contextmanager
-    def _heeding_fallbacks(self) -> Iterator[None]:
+    def _heeding_fallbacks(self, copy: int) -> Iterator[None]:
         """Work of a model's. That it took the CPU although CUDA is there ends a job that asked for CUDA, whatever
         else came of it, and is a warning in any other."""
         try:
             yield
         except Failure:
+            self._failed_last = copy
             self._heed_fallback()
             raise
         self._heed_fallback()

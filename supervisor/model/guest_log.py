@@ -43,12 +43,22 @@ class GuestLog:
             self._say_dropped()
             self._left = _FORWARDED_BYTES
 
+    def begin_item(self) -> None:
+        """Another item: what was printed until now is not its own."""
+        self.catch_up()
+        with self._lock:
+            self._tail.clear()
+
     def catch_up(self) -> None:
-        """Takes in what was printed before now: the guest flushes its streams before it replies."""
+        """Takes in what was printed before now, a line without an end too: the guest flushes its streams before it
+        replies."""
         with self._lock:
             for _ in range(_PIPE_READS):
                 if not self._take():
-                    return
+                    break
+            if self._rest:
+                self._line(self._rest)
+                self._rest = b""
 
     def tail(self) -> tuple[str, ...]:
         """The last lines that the guest printed."""

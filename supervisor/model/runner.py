@@ -205,6 +205,12 @@ class Model:
         self._revive()
         return self._by_worker(arguments, source, folder)
 
+    def begin_item(self) -> None:
+        """What is printed from now on is another item's."""
+        self._last_tail = ()
+        if guest := self._guest:
+            guest.log.begin_item()
+
     def dismiss(self) -> None:
         """No more items: the guest may leave while the last result is uploaded."""
         if guest := self._guest:
