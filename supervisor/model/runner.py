@@ -1,6 +1,7 @@
 """The model of one job: started, asked what it is, given the job's arguments, and run on one item after another."""
 
 import mimetypes
+import shutil
 import signal
 import stat
 import threading
@@ -31,6 +32,9 @@ from supervisor.model.usage import NOTHING, Usage, in_turn
 
 # The name of the answer, which lies beside the input: what modules write there themselves has other names.
 _ANSWER = ".supervisor-answer"
+# Files and folders in TMPDIR that predictions have left in use, by descriptors that the module forgot to close: they
+# can be removed with its process alone, and at 1,024 of them it cannot open another file.
+_MOST_HELD = 250
 # Beside what Python guesses, which differs between releases and knows none of these.
 _SUFFIXES = {
     "application/json": ".json",
@@ -112,6 +116,7 @@ class Model:
 
     def start(self) -> None:
         """Starts the guest, which begins to import the module; prepare waits for it. Raises Stopped after end."""
+        shutil.rmtree(self._scratch, ignore_errors=True)  # of a guest before this one
         self._scratch.mkdir(exist_ok=True)
         if self._user:
             self._scratch.parent.chmod(0o711)  # a way through, and nothing to see
@@ -347,6 +352,9 @@ class Model:
         except GuestDied as death:
             self._let_go()
             raise _death(death, during) from None
+        if reply.get("held", 0) > _MOST_HELD:
+            self._log(f"supervisor: {reply['held']} open files were left in TMPDIR; the model is started again")
+            self._let_go()
         if reply["ok"]:
             return reply
         raise _refusal(reply, during)
