@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import S3Server, Supervisor, image
+from tests.conftest import NEWEST, S3Server, Supervisor, image
+from tests.modules.install import lay_out
 
 
 def module(folder: Path, name: str, body: str) -> None:
@@ -17,6 +18,12 @@ def module(folder: Path, name: str, body: str) -> None:
     (site / f"{name}-1.0.dist-info" / "entry_points.txt").write_text(f"[deepaas.v2.model]\n{name} = {name}\n")
     source = (site / "plain.py").read_text().partition("def predict(")[0]
     (site / f"{name}.py").write_text(source + body)
+
+
+def image_of(folder: Path, name: str, release: str = NEWEST, python: str = "python3.11") -> Supervisor:
+    """An image with one of the modules beside these tests."""
+    lay_out(Path(__file__).parent / "modules" / f"{name}.py", folder / "site")
+    return image(folder, (), release, python)
 
 
 def bare(folder: Path) -> Supervisor:

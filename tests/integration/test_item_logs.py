@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Ended, Supervisor, image
+from tests.conftest import Ended, Supervisor
+from tests.integration.odd_modules import image_of
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Supervisor:
-    return image(tmp_path, "leaves_half_line")
+    return image_of(tmp_path, "leaves_half_line")
 
 
 def run(model: Supervisor, folder: Path, *lines: object, **variables: str) -> Ended:

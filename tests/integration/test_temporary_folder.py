@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import NEWEST, OLD, Ended, Supervisor, image
+from tests.conftest import NEWEST, OLD, Ended, Supervisor
+from tests.integration.odd_modules import image_of
 
 WORKING_FILES = 3 * 100_000  # bytes that leaves_temp leaves at each call
 
@@ -33,7 +34,7 @@ def run(model: Supervisor, folder: Path, names: list[str], **variables: str) -> 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_what_predictions_leave_does_not_grow(workers: str, tmp_path: Path) -> None:
     names = [f"{number:02}.wav" for number in range(30)]
-    ended, answers = run(image(tmp_path, "leaves_temp"), tmp_path, names, JOB_WORKERS=workers)
+    ended, answers = run(image_of(tmp_path, "leaves_temp"), tmp_path, names, JOB_WORKERS=workers)
     assert ended.code == 0, ended.stderr
     assert len(answers) == 30
     # Of the first prediction nobody knows what the module still wants.
@@ -42,14 +43,14 @@ def test_what_predictions_leave_does_not_grow(workers: str, tmp_path: Path) -> N
 
 def test_what_predictions_leave_does_not_grow_under_python_3_6(tmp_path: Path) -> None:
     names = [f"{number:02}.wav" for number in range(10)]
-    ended, answers = run(image(tmp_path, ["leaves_temp"], OLD, "python3.6"), tmp_path, names)
+    ended, answers = run(image_of(tmp_path, "leaves_temp", OLD, "python3.6"), tmp_path, names)
     assert ended.code == 0, ended.stderr
     assert max(answer["found"] for answer in answers) <= WORKING_FILES
 
 
 def test_what_failed_predictions_leave_does_not_grow_either(tmp_path: Path) -> None:
     names = [f"{'bad' if number % 5 else 'good'}{number:02}.wav" for number in range(40)] + ["z.wav"]
-    ended, answers = run(image(tmp_path, "leaves_temp"), tmp_path, names, JOB_MAX_FAILURES="40")
+    ended, answers = run(image_of(tmp_path, "leaves_temp"), tmp_path, names, JOB_MAX_FAILURES="40")
     assert ended.code == 0, ended.stderr
     # "bad…" come first: twenty of them may leave what they like.
     assert max(answer["found"] for answer in answers) <= 22 * WORKING_FILES
@@ -59,7 +60,7 @@ def test_what_failed_predictions_leave_does_not_grow_either(tmp_path: Path) -> N
 def test_what_is_left_open_goes_with_the_process(tmp_path: Path) -> None:
     names = [f"{number:03}.wav" for number in range(600)]
     arguments = '{"leak": true, "kilobytes": 1}'
-    ended, answers = run(image(tmp_path, "leaves_temp"), tmp_path, names, JOB_PREDICT_ARGS=arguments)
+    ended, answers = run(image_of(tmp_path, "leaves_temp"), tmp_path, names, JOB_PREDICT_ARGS=arguments)
     assert ended.code == 0, ended.stderr
     assert [line for line in ended.log if "the model is started again" in line]
     assert max(answer["found"] for answer in answers) <= 260 * 1_000
@@ -68,7 +69,7 @@ def test_what_is_left_open_goes_with_the_process(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("release", "python"), [(NEWEST, "python3.11"), (OLD, "python3.6")])
 def test_what_the_module_keeps_stays(release: str, python: str, short: str, tmp_path: Path) -> None:
     names = [f"{number:02}.wav" for number in range(12)]
-    model = image(tmp_path, ["keeps_temp"], release, python)
+    model = image_of(tmp_path, "keeps_temp", release, python)
     ended, answers = run(model, tmp_path, names, TMPDIR=short)
     assert ended.code == 0, ended.status["items"]
     assert answers[-1]["kept"] == ["warm", "first", "a", "held", True]
@@ -79,7 +80,7 @@ def test_what_it_keeps_for_other_arguments_stays(short: str, tmp_path: Path) -> 
     lines = [{"input": str(tmp_path / "x.wav"), "output": f"{n}", "args": {"model": "abc"[n % 3]}} for n in range(12)]
     (tmp_path / "list").write_text("\n".join(map(json.dumps, lines)))
     job = {"JOB_MANIFEST": str(tmp_path / "list"), "JOB_OUTPUT": str(tmp_path / "out"), "TMPDIR": short}
-    ended = image(tmp_path, "keeps_temp")("run", **job)
+    ended = image_of(tmp_path, "keeps_temp")("run", **job)
     assert ended.code == 0, ended.status["items"]
     assert json.loads((tmp_path / "out" / "11").read_text())["kept"] == ["warm", "first", "c", "held", True]
 
@@ -87,7 +88,7 @@ def test_what_it_keeps_for_other_arguments_stays(short: str, tmp_path: Path) -> 
 def test_a_new_process_of_the_model_begins_with_an_empty_folder(tmp_path: Path) -> None:
     """deepaas-cli takes a process an item."""
     names = [f"{number}.wav" for number in range(3)]
-    model = image(tmp_path, "leaves_temp")
+    model = image_of(tmp_path, "leaves_temp")
     inputs = tmp_path / "in"
     inputs.mkdir()
     for name in names:
