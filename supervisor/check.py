@@ -2,25 +2,30 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from supervisor import __version__, storage
-from supervisor.failures import SUCCESS, DiskTrouble, Failure, Stopped
+from supervisor.failures import SUCCESS, DeviceMissing, DiskTrouble, Failure, Stopped
 from supervisor.job import JobSpec
 from supervisor.machine import credential_files, device, users
 from supervisor.machine.device import Device
 from supervisor.model.environment import guest_environment, withheld
-from supervisor.model.runner import Model
+from supervisor.model.runner import Call, Model
 from supervisor.stages import look_at
-from supervisor.work.plan import plan_work
+from supervisor.work.plan import Item, plan_work
 
 # Of a prefix so many objects are listed, which is what S3 gives in one page.
 _PAGE = 1000
 _LOOKED_AT = 100
+# What is looked at of the module, in this order; the second with its weights.
+MODULE = ("module", "arguments", "runner")
+LOADED = (*MODULE, "load")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,12 +77,13 @@ class Report:
         return "\n".join(lines)
 
 
-def run(spec: JobSpec) -> Report:
-    """Looks at everything that a job needs; looks on where something is missing."""
+def run(spec: JobSpec, looks: Sequence[str] = MODULE) -> Report:
+    """Looks at everything that a job needs; looks on where something is missing. looks: at the module, LOADED to load
+    its model too."""
     findings = [
         _looked("device", lambda: _device(spec)),
         _looked("secrets", lambda: _secrets(spec)),
-        *_model(spec),
+        *_module(spec, looks),
         _looked("disk", _disk),
     ]
     if spec.input or spec.event or spec.manifest:
@@ -106,6 +112,20 @@ def _device(spec: JobSpec) -> tuple[str, dict[str, Any]]:
     return f"CUDA: {gpus}; driver for CUDA {found.driver}", found.as_dict()
 
 
+def _module(spec: JobSpec, looks: Sequence[str]) -> list[Finding]:
+    """A model that is to be loaded gets the device; one that is only asked does without."""
+    on = Device(kind="cpu")
+    if "load" in looks:
+        with suppress(DeviceMissing):
+            on = device.find(spec.device, guest_environment(spec.environment, spec.guest_env))
+    with tempfile.TemporaryDirectory(prefix="supervisor-") as folder:
+        module = _Module(spec, on, Path(folder))
+        try:
+            return list(module.findings(looks))
+        finally:
+            module.end()
+
+
 def _secrets(spec: JobSpec) -> tuple[str, dict[str, Any]]:
     """What the model does not see, and which credentials are within its reach all the same."""
     hidden = withheld(spec.environment, spec.guest_env)
@@ -125,74 +145,96 @@ def _secrets(spec: JobSpec) -> tuple[str, dict[str, Any]]:
     return found, {"withheld": list(hidden), "files": files, "lines": lines}
 
 
-def _model(spec: JobSpec) -> list[Finding]:
-    """The module and its arguments, then the runner; nothing of the second without the first."""
-    log: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="supervisor-") as folder:
-        model: Model | None = None
+class _Module:
+    """The module in the image, which one look after the other finds out more about."""
 
-        def module() -> tuple[str, dict[str, Any]]:
-            nonlocal model
-            environment = guest_environment(spec.environment, spec.guest_env)
-            model = Model(spec, environment, Device(kind="cpu"), Path(folder, "tmp"), log.append)
-            model.start()
-            described = model.prepare()
-            found = (
-                f"{described.name} {described.version or ''} on DEEPaaS {described.deepaas}, "
-                f"Python {described.python} ({model.installation.python})"
-            )
-            arguments = [{"name": f.name, "type": f.type, "file": f.file, "required": f.required, "default": f.default,
-                          "choices": list(f.choices), "help": f.help} for f in described.fields]  # fmt: skip
-            return found, {
-                "name": described.name,
-                "version": described.version,
-                "deepaas": described.deepaas,
-                "python": described.python,
-                "interpreter": str(model.installation.python),
-                "programs": list(model.installation.programs),
-                "arguments": arguments,
-                "lines": [f.summary + (f": {f.help}" if f.help else "") for f in described.fields],
-            }
+    def __init__(self, spec: JobSpec, on: Device, folder: Path) -> None:
+        self._spec = spec
+        self._device = on
+        self._folder = folder
+        self._total, self._items = _first_items(spec)
+        self._log: list[str] = []
+        self._model: Model | None = None
+        self._call: Call | None = None
 
-        def arguments() -> tuple[str, dict[str, Any]]:
-            assert model is not None  # noqa: S101
-            known = model.fit(spec.predict_args, spec.input_field)
-            given = ", ".join(f"{name}={value!r}" for name, value in known.items())
-            return f"the file goes to {model.field.name}" + (f"; {given}" if given else ""), {"field": model.field.name}
+    def findings(self, looks: Sequence[str]) -> Iterator[Finding]:
+        """None comes after one that failed."""
+        for name in looks:
+            finding = _looked(name, getattr(self, name))
+            if finding.failure and self._log and name in ("module", "load"):
+                finding = replace(finding, facts={"lines": self._log[-10:]})
+            yield finding
+            if finding.failure:
+                return
 
-        def runner() -> tuple[str, dict[str, Any]]:
-            assert model is not None  # noqa: S101
-            total, names = _first_names(spec)
-            choice = model.choose(model.module.require_known(spec.predict_args, model.field), total, names)
-            return f"{choice.runner}: {choice.why}", {"name": choice.runner, "why": choice.why}
+    def end(self) -> None:
+        if self._model:
+            self._model.end()
 
-        findings = []
-        try:
-            for name, look in (("module", module), ("arguments", arguments), ("runner", runner)):
-                finding = _looked(name, look)
-                if finding.failure and name == "module" and log:
-                    finding = Finding(
-                        name=name, found=finding.found, facts={"lines": log[-10:]}, failure=finding.failure
-                    )
-                findings.append(finding)
-                if finding.failure:
-                    break
-        finally:
-            if model:
-                model.end()
-    return findings
+    def module(self) -> tuple[str, dict[str, Any]]:
+        environment = guest_environment(self._spec.environment, self._spec.guest_env)
+        self._model = model = Model(self._spec, environment, self._device, self._folder / "tmp", self._log.append)
+        model.start()
+        described = model.prepare()
+        found = (
+            f"{described.name} {described.version or ''} on DEEPaaS {described.deepaas}, "
+            f"Python {described.python} ({model.installation.python})"
+        )
+        arguments = [{"name": f.name, "type": f.type, "file": f.file, "required": f.required, "default": f.default,
+                      "choices": list(f.choices), "help": f.help} for f in described.fields]  # fmt: skip
+        return found, {
+            "name": described.name,
+            "version": described.version,
+            "deepaas": described.deepaas,
+            "python": described.python,
+            "interpreter": str(model.installation.python),
+            "programs": list(model.installation.programs),
+            "arguments": arguments,
+            "lines": [f.summary + (f": {f.help}" if f.help else "") for f in described.fields],
+        }
+
+    def arguments(self) -> tuple[str, dict[str, Any]]:
+        """Of the job's first item; where no input is named, of what a job could name."""
+        assert self._model is not None  # noqa: S101
+        first = self._items[0] if self._items else None
+        fields = first.fields if first else self._fields_of_some_job(self._model)
+        given = self._spec.predict_args if first is None or first.arguments is None else first.arguments
+        self._call = call = self._model.fit(given, fields)
+        names = [field.name for field in call.fields]
+        found = f"the file goes to {names[0]}" if len(names) == 1 else f"the files go to {', '.join(names)}"
+        found += "".join(f"; {name}={value!r}" for name, value in call.arguments.items())
+        lines = [self._model.module.several_hint(call.fields)] if any(fields) and not first else []
+        return found, {"field": names[0], "fields": names, "lines": lines}
+
+    def runner(self) -> tuple[str, dict[str, Any]]:
+        assert self._model is not None  # noqa: S101
+        assert self._call is not None  # noqa: S101
+        names = [each.file_name for item in self._items for each in item.inputs]
+        choice = self._model.choose(self._call, self._total, names or ["input.json"])
+        return f"{choice.runner}: {choice.why}", {"name": choice.runner, "why": choice.why}
+
+    def load(self) -> tuple[str, dict[str, Any]]:
+        assert self._model is not None  # noqa: S101
+        began = time.perf_counter()
+        self._model.warm_up()
+        seconds = round(time.perf_counter() - began, 1)
+        return f"warm() took {seconds} s", {"seconds": seconds}
+
+    def _fields_of_some_job(self, model: Model) -> Sequence[str | None]:
+        """Where no input is named, which field takes it is for a job to say: an image is not at fault."""
+        named = self._spec.input or self._spec.event or self._spec.manifest or self._spec.input_field
+        return (None,) if named else model.module.possible_fields
 
 
-def _first_names(spec: JobSpec) -> tuple[int | None, list[str]]:
-    """How many inputs there are, as far as it is known, and the names of the first. Trouble with them is told as the
-    input's."""
+def _first_items(spec: JobSpec) -> tuple[int | None, list[Item]]:
+    """How many items there are, as far as it is known, and the first. Trouble with them is told as the input's."""
     try:
         work = plan_work(spec)
-        return work.total, [item.file_name for item in islice(work, _LOOKED_AT)] or ["input.json"]
+        return work.total, list(islice(work, _LOOKED_AT))
     except Stopped:
         raise
     except Failure:
-        return 1, ["input.json"]
+        return 1, []
 
 
 def _disk() -> tuple[str, dict[str, Any]]:

@@ -116,7 +116,7 @@ def _check(arguments: argparse.Namespace) -> int:
     process.become_subreaper()
     spec = job.read(job.environment(), vars(arguments))
     storage.set_up(storage.Settings(request_payer=spec.request_payer))
-    report = check.run(spec)
+    report = check.run(spec, check.LOADED if arguments.load else check.MODULE)
     with contextlib.suppress(DiskTrouble):  # what it found stands, told or not
         console.put(json.dumps(report.as_dict(), indent=2) if arguments.json else report.as_text())
     return report.exit_code
@@ -143,7 +143,7 @@ class _Parser(argparse.ArgumentParser):
     """Bad usage is exit 64 in one line, with a guess at what was meant."""
 
     def error(self, message: str) -> NoReturn:
-        known = [f"--{name}" for name in ("dry-run", "json", "help")] + [v.flag for v in VARIABLES if not v.secret]
+        known = ["--dry-run", "--load", "--json", "--help", *(v.flag for v in VARIABLES if not v.secret)]
         wrong = re.search(r"unrecognized arguments: (-[^\s=]+)", message)
         if wrong:  # without its value, which may be a secret given to a flag that is none
             message = wrong[0]
@@ -174,6 +174,8 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         if name != "version":
             for variable in VARIABLES:
                 _add_flag(command, variable)
+        if name == "check":
+            command.add_argument("--load", action="store_true", help="load the model as well: call its warm()")
         if name == "run":
             command.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
         else:

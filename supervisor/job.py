@@ -189,7 +189,8 @@ VARIABLES: tuple[Variable, ...] = (
         name="JOB_MANIFEST",
         metavar="URI",
         parse=_uri,
-        meaning='instead: the URI of a list: a URI a line, or JSON Lines {"input": …, "output": …, "args": {…}}',
+        meaning="instead: the URI of a list: a URI a line, or JSON Lines "
+        '{"input": …, "files": {…}, "output": …, "args": {…}}',
     ),
     Variable(
         name="JOB_INCLUDE",

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,12 @@ from supervisor.job import JobSpec
 from supervisor.machine import disk
 from supervisor.machine.disk import ItemFolders
 from supervisor.model.copies import Copies, Request
-from supervisor.model.runner import Answer
+from supervisor.model.runner import Answer, LocalFile
 from supervisor.pipeline import Room
 from supervisor.status.document import DONE, ITEM_FAILED, SKIPPED, Outcome, Record
 from supervisor.status.publisher import Publisher
 from supervisor.storage import Object
+from supervisor.work.inputs import as_one
 from supervisor.work.outputs import Outputs
 from supervisor.work.plan import Item
 from supervisor.work.provenance import Provenance
@@ -25,31 +26,26 @@ from supervisor.work.provenance import Provenance
 
 @dataclass(kw_only=True)
 class Piece:
-    """One item between two stages. found: what storage said of its input; answer, log_tail: once there is an
-    answer."""
+    """One item between two stages. found: what storage said of each input; files: their local copies, in their order;
+    folder: the item's own, which holds nothing else until there is an answer; answer, log_tail: once there is one."""
 
     item: Item
-    found: Object
-    local: Path
+    found: tuple[Object, ...]
+    files: tuple[LocalFile, ...]
+    folder: Path
     seconds: MutableMapping[str, float] = field(default_factory=dict)
     answer: Answer | None = None
     log_tail: tuple[str, ...] = ()
     retried: bool = False
 
     @property
-    def folder(self) -> Path:
-        """The item's own, which holds nothing but its input until there is an answer."""
-        return self.local.parent
+    def input(self) -> Object:
+        """What storage said of all of them, as one."""
+        return as_one(self.item.inputs, self.found)
 
     def outcome(self, state: str, **more: Any) -> Outcome:
         return Outcome(
-            item=self.item,
-            state=state,
-            size=self.found.size,
-            etag=self.found.etag,
-            seconds=self.seconds,
-            retried=self.retried,
-            **more,
+            item=self.item, state=state, found=self.found, seconds=self.seconds, retried=self.retried, **more
         )
 
 
@@ -72,34 +68,36 @@ class Stages:
 
     def fetch(self, item: Item, room: Room) -> Piece | Outcome:
         seconds: dict[str, float] = {}
-        found = item.found
+        found: tuple[Object, ...] = ()
         try:
             with _clocked(seconds, "download"):
-                found = found or look_at(item)
+                found = look_at_all(item)
+                whole = as_one(item.inputs, found)
                 self._outputs.require_writable_for(item.result_uri())
-                kept = self._provenance.kept(item, found)
+                kept = self._provenance.kept(item, whole)
             if kept is not None:
                 result, voucher = kept
-                return self._skipped(Outcome(item=item, state=SKIPPED, result=result, size=found.size, etag=found.etag,
-                                             voucher=voucher))  # fmt: skip
-            room.admit(item.index, self._bytes_needed(found))
+                return self._skipped(Outcome(item=item, state=SKIPPED, result=result, found=found, voucher=voucher))
+            room.admit(item.index, self._bytes_needed(whole))
             with _clocked(seconds, "download"):
-                local = self._download(item, found, self._folders.take(item.index))
+                folder = self._folders.take(item.index)
+                files = self._download(item, found, folder)
         except ImageUnfit:
             raise
         except Failure as failure:
-            size, etag = (found.size, found.etag) if found else (None, None)
-            return Outcome(item=item, state=ITEM_FAILED, size=size, etag=etag, seconds=seconds, failure=failure)
-        return Piece(item=item, found=found, local=local, seconds=seconds)
+            return Outcome(item=item, state=ITEM_FAILED, found=found, seconds=seconds, failure=failure)
+        return Piece(item=item, found=found, files=files, folder=folder, seconds=seconds)
 
     def predict(self, predictor: int, piece: Piece) -> Piece | Outcome:
-        self._copies.make_ready(predictor, piece.item.file_name)
         request = Request(
             shown=piece.item.shown,
-            source=piece.local,
+            files=piece.files,
+            folder=piece.folder,
+            fields=piece.item.fields,
             arguments=piece.item.arguments,
             restore=lambda: self._restore(piece),
         )
+        self._copies.make_ready(predictor, request)
         try:
             with _clocked(piece.seconds, "predict"):
                 piece.answer = self._copies.predict(predictor, request)
@@ -117,7 +115,7 @@ class Stages:
             answer = piece.answer.settled()
             with _clocked(piece.seconds, "upload"):
                 result, etag = self._upload(piece, answer)
-            voucher = self._provenance.voucher(piece.item, piece.found, result, etag)
+            voucher = self._provenance.voucher(piece.item, piece.input, result, etag)
             outcome = piece.outcome(DONE, result=result, runner=answer.runner, voucher=voucher)
             if self._publisher.keeps_results and answer.suffix == ".json":
                 self._publisher.result(outcome, answer.source)
@@ -157,19 +155,26 @@ class Stages:
         by_cli = self._spec.runner == "cli" or (self._spec.runner == "auto" and self._record.total == 1)
         return disk.bytes_needed(found.size, copies=2 if by_cli else 1)
 
-    def _download(self, item: Item, found: Object, folder: Path) -> Path:
-        """Brings an input into a folder of its own, under its own name: modules read extensions, and delete."""
-        disk.require_room(self._folder, item.shown, found.size, self._bytes_needed(found))
-        target = folder / item.file_name
+    def _download(self, item: Item, found: Sequence[Object], folder: Path) -> tuple[LocalFile, ...]:
+        """Brings the inputs into the item's folder, each under its own name: modules read extensions, and delete. Where
+        two have one name, each has a folder of its own in there."""
+        whole = as_one(item.inputs, found)
+        disk.require_room(self._folder, item.shown, whole.size, self._bytes_needed(whole))
+        names = [each.file_name for each in item.inputs]
+        apart = len(set(names)) < len(names)
+        files = []
         try:
-            storage.of_input(item.uri).download(found, target)
+            for number, (each, seen) in enumerate(zip(item.inputs, found, strict=True)):
+                path = disk.subfolder(folder, str(number)) / each.file_name if apart else folder / each.file_name
+                storage.of_input(each.uri).download(seen, path)
+                files.append(LocalFile(path=path, media_type=seen.media_type))
         except storage.StorageError as error:
             self._folders.give_back(folder)
             raise storage.on_input(error) from None
-        return target
+        return tuple(files)
 
     def _restore(self, piece: Piece) -> None:
-        """The input as it was, for a second try."""
+        """The inputs as they were, for a second try."""
         piece.retried = True
         self._download(piece.item, piece.found, self._folders.make_anew(piece.folder))
 
@@ -177,7 +182,7 @@ class Stages:
         """The result's URI and ETag."""
         uri = piece.item.result_uri(answer.suffix)
         record, seconds = self._record, piece.seconds["predict"]
-        facts = self._provenance.facts(piece.item, piece.found, record.module, record.device, answer.runner, seconds)
+        facts = self._provenance.facts(piece.item, piece.input, record.module, record.device, answer.runner, seconds)
         try:
             return uri, storage.of(uri).upload(answer.source, uri, media_type=answer.media_type, metadata=facts)
         except storage.StorageError as error:
@@ -189,9 +194,16 @@ class Stages:
 
 
 def look_at(item: Item) -> Object:
-    """What storage says of an item's input. Raises the Failure that fits."""
+    """What storage says of an item's input, or of several as one. Raises the Failure that fits."""
+    return as_one(item.inputs, look_at_all(item))
+
+
+def look_at_all(item: Item) -> tuple[Object, ...]:
+    """What storage says of each of an item's inputs; a listing has told of the first."""
+    if item.found and not item.others:
+        return (item.found,)
     try:
-        return storage.of_input(item.uri).stat(item.uri, item.version)
+        return tuple(storage.of_input(each.uri).stat(each.uri, each.version) for each in item.inputs)
     except storage.StorageError as error:
         raise storage.on_input(error) from None
 

@@ -68,7 +68,7 @@ class ItemFolders:
         try:
             self._emptied.get_nowait().rename(folder)
         except Empty:
-            self._make(folder)
+            _make(folder)
         except OSError as error:
             raise _not_made(error) from None
         return folder
@@ -76,7 +76,7 @@ class ItemFolders:
     def make_anew(self, folder: Path) -> Path:
         """The same folder, empty again."""
         shutil.rmtree(folder, ignore_errors=True)
-        self._make(folder)
+        _make(folder)
         return folder
 
     def give_back(self, folder: Path) -> None:
@@ -91,11 +91,18 @@ class ItemFolders:
         else:
             self._emptied.put(folder)
 
-    def _make(self, folder: Path) -> None:
-        try:
-            folder.mkdir()
-        except OSError as error:
-            raise _not_made(error) from None
+
+def subfolder(folder: Path, name: str) -> Path:
+    """A new folder in an item's. Raises DiskTrouble."""
+    _make(folder / name)
+    return folder / name
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir()
+    except OSError as error:
+        raise _not_made(error) from None
 
 
 def _not_made(error: OSError) -> DiskTrouble:

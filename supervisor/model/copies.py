@@ -3,7 +3,7 @@ first item, and who of them predicts beside whom."""
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from supervisor.model import silent_fallback, usage
 from supervisor.model.description import Module
 from supervisor.model.environment import guest_environment
 from supervisor.model.releases import CLI, WORKER
-from supervisor.model.runner import Answer, Choice, Model
+from supervisor.model.runner import Answer, Call, Choice, LocalFile, Model
 from supervisor.model.silent_fallback import FallbackDetector
 from supervisor.model.usage import Usage
 
@@ -39,13 +39,21 @@ class Observer(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One item for a copy. shown: its input's URI; source: the local input, alone in its folder; arguments: its own,
-    None where the job's hold; restore: brings the input back into its emptied folder."""
+    """One item for a copy. shown: its first input's URI; files: its local inputs, alone in their folder; fields: the
+    arguments that take them, None for the job's; arguments: its own, None where the job's hold; restore: brings the
+    inputs back into the emptied folder."""
 
     shown: str
-    source: Path
+    files: Sequence[LocalFile]
+    folder: Path
+    fields: Sequence[str | None]
     arguments: Mapping[str, Any] | None
     restore: Callable[[], object]
+
+    @property
+    def names_fields(self) -> bool:
+        """Whether it says itself which arguments take its files."""
+        return any(self.fields)
 
 
 class Copies:
@@ -68,7 +76,9 @@ class Copies:
         ]
         self._described: Module | None = None
         self._choice: Choice | None = None
-        self._fitted: dict[int, Mapping[str, Any]] = {}  # by copy: the job's arguments, under the module's names
+        self._prepared: set[int] = set()
+        self._fitted: dict[int, Call] = {}  # by copy: the call of an item that names neither fields nor arguments
+        self._began: float | None = None
         self._preparing = threading.Lock()
         self._turns = _Turns(count)
         self._failed_last = 0
@@ -87,13 +97,13 @@ class Copies:
             self._described = self._described or self._models[0].prepare()
             return self._described
 
-    def make_ready(self, copy: int, file_name: str) -> None:
-        """Sees to it that a copy has been checked against the job; file_name: of its first item. Raises the job's
+    def make_ready(self, copy: int, request: Request) -> None:
+        """Sees to it that a copy has been checked against the job; request: its next item. Raises the job's
         failures."""
-        if copy in self._fitted:
+        if copy in self._fitted or (request.names_fields and copy in self._prepared):
             return
         with self._heeding_fallbacks(copy):
-            self._make_ready(copy, file_name)
+            self._make_ready(copy, request)
 
     def predict(self, copy: int, request: Request) -> Answer:
         """One copy's answer. Where its process died of the item, the item is tried once more, with no other copy
@@ -127,31 +137,43 @@ class Copies:
         """The last lines that a copy printed for its item; None: that the one did which failed last."""
         return self._models[self._failed_last if copy is None else copy].tail()
 
-    def _make_ready(self, copy: int, file_name: str) -> None:
-        began = time.perf_counter()
+    def _make_ready(self, copy: int, request: Request) -> None:
+        self._began = self._began or time.perf_counter()
         model = self._models[copy]
-        if copy:
+        if copy and copy not in self._prepared:
             model.start()
             model.prepare()
+        self.module()
+        self._prepared.add(copy)
+        if not request.names_fields:  # else it is the item that does not fit
+            call = model.fit(self._spec.predict_args)
+            self._choose(model, call, request)
+            self._fitted[copy] = call
+
+    def _choose(self, model: Model, call: Call, request: Request) -> Choice:
+        """The runner for an item: the first one's, unless that is a command line, which carries not every name."""
         module = self.module()
-        arguments = self._fitted[copy] = model.fit(self._spec.predict_args, self._spec.input_field)
         with self._preparing:
-            first = self._choice is None
-            if first:
-                self._choice = model.choose(arguments, self._items, [file_name])
-        if first and self._choice:
-            self._observer.model_ready(module, self._choice, time.perf_counter() - began)
+            first, choice = self._choice is None, self._choice
+            if choice is None or choice.runner != WORKER:
+                choice = model.choose(call, self._items, [file.path.name for file in request.files])
+            self._choice = self._choice or choice
+        if first:
+            self._observer.model_ready(module, choice, time.perf_counter() - (self._began or 0))
+        return choice
 
     def _predict(self, copy: int, request: Request) -> Answer:
-        model, source = self._models[copy], request.source
+        model = self._models[copy]
         model.begin_item()
-        own = self._fitted[copy] if request.arguments is None else model.fit(request.arguments, self._spec.input_field)
-        choice = self._choice
-        if choice is None or choice.runner != WORKER:  # a command line carries some names and arguments only
-            choice = model.choose(own, self._items, [source.name])
+        if request.arguments is None and not request.names_fields:
+            call = self._fitted[copy]
+        else:
+            arguments = self._spec.predict_args if request.arguments is None else request.arguments
+            call = model.fit(arguments, request.fields)
+        choice = self._choose(model, call, request)
         try:
             with self._turns.beside_others():
-                return model.predict(choice, own, source, source.parent)
+                return model.predict(choice, call, request.files, request.folder)
         except Failure as failure:
             # In auto the worker has had its turn after deepaas-cli.
             tried_twice = choice.runner == CLI and self._spec.runner == "auto"
@@ -160,7 +182,7 @@ class Copies:
             self._observer.warning(f"{request.shown}: {failure.message}; it is tried once more, alone")
         request.restore()
         with self._turns.alone():
-            return model.predict(choice, own, source, source.parent)
+            return model.predict(choice, call, request.files, request.folder)
 
     @contextmanager
     def _heeding_fallbacks(self, copy: int) -> Iterator[None]:

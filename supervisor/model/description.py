@@ -1,11 +1,13 @@
 """What the module says of itself, and whether the job's arguments fit it."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from supervisor.failures import BadUsage
+
+_NAME_ALL = 'give each file an argument of its own: {"files": {"image": "s3://…", "audio": "s3://…"}}'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,23 +76,48 @@ class Module:
         by_key = {f.data_key: f for f in self.fields if f.data_key}
         return {**by_key, **{f.name: f for f in self.fields}}.get(name)
 
-    def file_field(self, wanted: str | None) -> Field:
-        """The argument that takes the input: `wanted`, else the only one of type file, else `files`.
+    def file_fields(self, named: Sequence[str | None], default: str | None) -> tuple[Field, ...]:
+        """The arguments that take an item's files, in their order: as the item names them, or for None the job's.
 
-        Raises BadUsage where that leaves none, or leaves a required file out.
+        default: JOB_INPUT_FIELD; without one it is the only argument of type file that the item does not name, else
+        `files`. Raises BadUsage where that leaves none, two files for one argument, or a required one without a file.
         """
-        files = [f for f in self.fields if f.file]
-        chosen = self.field(wanted) if wanted else files[0] if len(files) == 1 else self.field("files")
-        if chosen is None and wanted:
+        own = {name: self._file_field(name, "the line's field") for name in named if name}
+        taken = tuple(own[name] if name else self._default(default, own.values()) for name in named)
+        for field in taken:
+            if taken.count(field) > 1:
+                raise BadUsage(f"the argument {field.name} of the module {self.name} is given two files", _NAME_ALL)
+        absent = [f for f in self._files if f.required and f not in taken]
+        if absent:
+            beside = " and ".join(f.name for f in taken)
             raise BadUsage(
-                f"JOB_INPUT_FIELD is {wanted!r}: the module {self.name} has no such argument"
-                + did_you_mean(wanted, [f.name for f in self.fields]),
-                f"file arguments: {_listed(files) or 'none'}; all: {_listed(self.fields) or 'none'}",
+                f"the module {self.name} needs further files beside {beside}: {_listed(absent)}",
+                self.several_hint(taken),
             )
-        if chosen is None and files:
+        return taken
+
+    @property
+    def possible_fields(self) -> tuple[str | None, ...]:
+        """The fields of a call that can be made, as an item would have to name them; None: it need not."""
+        if len(self._files) < 2:
+            return (None,)
+        required = [f.name for f in self._files if f.required]
+        return tuple(required) or ((None,) if self.field("files") else (self._files[0].name,))
+
+    @property
+    def _files(self) -> list[Field]:
+        return [f for f in self.fields if f.file]
+
+    def _default(self, default: str | None, own: Collection[Field]) -> Field:
+        """The argument for a file that names none."""
+        if default:
+            return self._file_field(default, "JOB_INPUT_FIELD")
+        free = [f for f in self._files if f not in own]
+        chosen = free[0] if len(free) == 1 else self.field("files")
+        if chosen is None and free:
             raise BadUsage(
-                f"the module {self.name} has several file arguments: {_listed(files)}",
-                "say with JOB_INPUT_FIELD which of them takes the input",
+                f"the module {self.name} has several file arguments: {_listed(free)}",
+                f"say with JOB_INPUT_FIELD which of them takes the input; or {self.several_hint(free)}",
             )
         if chosen is None:
             raise BadUsage(
@@ -98,18 +125,31 @@ class Module:
                 "only modules with a file argument can predict on files; if one of these takes it, name it with "
                 "JOB_INPUT_FIELD",
             )
-        if not (chosen.file or chosen.plain):
+        return self._fit_for_a_file(chosen)
+
+    def _file_field(self, name: str, said_by: str) -> Field:
+        field = self.field(name)
+        if field is None:
             raise BadUsage(
-                f"the argument {chosen.summary} of the module {self.name} takes no file",
-                f"file arguments: {_listed(files) or 'none'}",
+                f"{said_by} is {name!r}: the module {self.name} has no such argument"
+                + did_you_mean(name, [f.name for f in self.fields]),
+                f"file arguments: {_listed(self._files) or 'none'}; all: {_listed(self.fields) or 'none'}",
             )
-        others = [f for f in files if f.required and f is not chosen]
-        if others:
+        return self._fit_for_a_file(field)
+
+    def _fit_for_a_file(self, field: Field) -> Field:
+        if not (field.file or field.plain):
             raise BadUsage(
-                f"the module {self.name} needs further files beside {chosen.name}: {_listed(others)}",
-                "a batch item is one file; this module cannot run on one",
+                f"the argument {field.summary} of the module {self.name} takes no file",
+                f"file arguments: {_listed(self._files) or 'none'}",
             )
-        return chosen
+        return field
+
+    def several_hint(self, some: Sequence[Field]) -> str:
+        """What can work where one input is not enough."""
+        wanted = [f.name for f in self._files if f.required or f in some]
+        files = ", ".join(f'"{name}": "s3://…"' for name in wanted)
+        return f'name the files of a call in a line of JOB_MANIFEST: {{"files": {{{files}}}}}'
 
     def accept_for(self, arguments: Mapping[str, Any]) -> str:
         """The media type that the answer will have, by the module's `accept` argument."""
@@ -117,10 +157,13 @@ class Module:
         asked = arguments.get("accept", field.default_text if field else None)
         return asked if isinstance(asked, str) and "/" in asked and "*" not in asked else "application/json"
 
-    def require_known(self, arguments: Mapping[str, Any], taken: Field) -> Mapping[str, Any]:
-        """The job's arguments under the module's own names. Raises BadUsage for an unknown, missing or file one."""
+    def require_known(self, arguments: Mapping[str, Any], taken: Sequence[Field]) -> Mapping[str, Any]:
+        """The job's arguments under the module's own names. Raises BadUsage for an unknown, missing or file one.
+
+        taken: those that take files.
+        """
         renamed: dict[str, Any] = {}
-        others = [f for f in self.fields if not f.file and f is not taken]
+        others = [f for f in self.fields if not f.file and f not in taken]
         for name, value in arguments.items():
             field = self.field(name)
             if field is None:
@@ -129,7 +172,7 @@ class Module:
                     + did_you_mean(name, [f.name for f in others]),
                     f"it has: {_listed(others) or 'none'}",
                 )
-            if field is taken or field.file:
+            if field in taken or field.file:
                 raise BadUsage(
                     f"JOB_PREDICT_ARGS: {field.name} takes a file, which JOB_INPUT names",
                     f"leave it out; the others are: {_listed(others) or 'none'}",
@@ -159,5 +202,5 @@ def did_you_mean(name: str, known: list[str]) -> str:
     return f": did you mean {close[0]}?" if close else ""
 
 
-def _listed(fields: tuple[Field, ...] | list[Field]) -> str:
+def _listed(fields: Sequence[Field]) -> str:
     return ", ".join(f.summary for f in fields)

@@ -121,7 +121,7 @@ def _limit_of_file(module: Module, taken: Field, file_name: str) -> str | None:
 
 def _limit_of_defaults(module: Module, taken: Field, arguments: Mapping[str, Any]) -> str | None:
     for field in module.fields:
-        if field is taken or field.name in arguments:
+        if field.name == taken.name or field.name in arguments:
             continue
         if not field.has_default:
             return f"deepaas-cli would give {field.name}, which has no default, as <marshmallow.missing>"

@@ -5,7 +5,7 @@ import shutil
 import signal
 import stat
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
@@ -32,6 +32,7 @@ from supervisor.model.usage import NOTHING, Usage, in_turn
 
 # The name of the answer, which lies beside the input: what modules write there themselves has other names.
 _ANSWER = ".supervisor-answer"
+_SEVERAL_FILES = "a command line carries one file, and the worker several"
 # Files and folders in TMPDIR that predictions have left in use, by descriptors that the module forgot to close: they
 # can be removed with its process alone, and at 1,024 of them it cannot open another file.
 _MOST_HELD = 250
@@ -54,6 +55,23 @@ class Choice:
 
     runner: str
     why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One call of predict(), as the module knows it: which of its arguments take the files, in their order, and the
+    others."""
+
+    fields: tuple[Field, ...]
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalFile:
+    """One input on the local disk. media_type: what its storage says of it."""
+
+    path: Path
+    media_type: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,10 +161,13 @@ class Model:
         self.module = module
         return module
 
-    def fit(self, arguments: Mapping[str, Any], wanted_field: str | None) -> Mapping[str, Any]:
-        """Checks the job's arguments against the module's own. Raises BadUsage; returns them under its names."""
-        self.field: Field = self.module.file_field(wanted_field)
-        known = self.module.require_known(arguments, self.field)
+    def fit(self, arguments: Mapping[str, Any], named: Sequence[str | None] = (None,)) -> Call:
+        """Holds arguments, and the fields that an item names for its files, against the module's own. Raises BadUsage.
+
+        named: one for each file; None: what JOB_INPUT_FIELD says, else the module itself.
+        """
+        fields = self.module.file_fields(named, self._spec.input_field)
+        known = self.module.require_known(arguments, fields)
         self._revive()
         problems = self._ask("check", arguments=known)["problems"] if known else {}
         if problems:
@@ -156,17 +177,17 @@ class Model:
                 f"JOB_PREDICT_ARGS: {name} is {repr(known[name])[:200]}: {problem}",
                 f"the argument is {field.summary}. {field.help}" if field else None,
             )
-        return known
+        return Call(fields=fields, arguments=known)
 
-    def choose(self, arguments: Mapping[str, Any], items: int | None, file_names: Iterable[str]) -> Choice:
+    def choose(self, call: Call, items: int | None, file_names: Iterable[str]) -> Choice:
         """The runner for this job's items. Raises BadUsage where JOB_RUNNER=cli cannot carry them.
 
-        items: how many there are, None where that is not known yet; file_names: those that are known.
+        call: of one of them; items: how many there are, None where that is not known yet; file_names: those known.
         """
         wanted = self._spec.runner
         if wanted == "worker":
             return Choice(runner="worker", why="JOB_RUNNER asks for it")
-        limits = (self._cli_limit(arguments, name) for name in file_names)
+        limits = (self._cli_limit(call, name) for name in file_names)
         limit = next((found for found in limits if found), None)
         if wanted == "auto":
             if limit:
@@ -177,7 +198,7 @@ class Model:
             return Choice(runner=releases.CLI, why=f"a single item, and deepaas-cli {self.module.deepaas} carries it")
         if limit is None:
             return Choice(runner=releases.CLI, why="JOB_RUNNER asks for it")
-        other = releases.predict_limit(self.module, self.installation, self.field, arguments)
+        other = self._predict_limit(call)
         if other is None:
             return Choice(runner=releases.PREDICT, why=f"JOB_RUNNER asks for a command line, and {limit}")
         raise BadUsage(
@@ -185,22 +206,36 @@ class Model:
             "use JOB_RUNNER=auto or worker, which give the same answer",
         )
 
-    def _cli_limit(self, arguments: Mapping[str, Any], file_name: str) -> str | None:
-        return releases.cli_limit(self.module, self.installation, self.field, arguments, file_name)
+    def _cli_limit(self, call: Call, file_name: str) -> str | None:
+        if len(call.fields) > 1:
+            return _SEVERAL_FILES
+        return releases.cli_limit(self.module, self.installation, call.fields[0], call.arguments, file_name)
 
-    def predict(self, choice: Choice, arguments: Mapping[str, Any], source: Path, folder: Path) -> Answer:
-        """Predicts on one file; the answer lies in `folder`, which holds nothing else than the file.
+    def _predict_limit(self, call: Call) -> str | None:
+        if len(call.fields) > 1:
+            return _SEVERAL_FILES
+        return releases.predict_limit(self.module, self.installation, call.fields[0], call.arguments)
+
+    def warm_up(self) -> None:
+        """As the REST API does before its first prediction, and DEEPaaS' programs never do: one module, one answer."""
+        if not self._warm:
+            self._ask("warm")
+            self._warm = True
+
+    def predict(self, choice: Choice, call: Call, files: Sequence[LocalFile], folder: Path) -> Answer:
+        """Predicts on the files of one item, in the order of the call's fields; the answer lies in `folder`, which
+        holds nothing else than these files.
 
         Raises the Failure that fits; its `crashed` tells that the model's process is gone with it. A model that died
         is started again for the next item.
         """
         self._revive()
         if choice.runner == "worker":
-            return self._by_worker(arguments, source, folder)
+            return self._by_worker(call, files, folder)
         if choice.runner == releases.PREDICT:
-            return self._by_predict(source, folder)
+            return self._by_predict(files[0].path, folder)
         try:
-            return self._by_cli(arguments, source, folder)
+            return self._by_cli(call, files[0].path, folder)
         except ItemFailed as failure:
             if self._spec.runner != "auto":
                 raise
@@ -208,7 +243,7 @@ class Model:
             # defaults) and writes fewer kinds of answers: the worker has the last word.
             self._log(f"supervisor: deepaas-cli failed ({failure.message}); trying the worker")
         self._revive()
-        return self._by_worker(arguments, source, folder)
+        return self._by_worker(call, files, folder)
 
     def begin_item(self) -> None:
         """What is printed from now on is another item's."""
@@ -242,15 +277,19 @@ class Model:
 
     # one item by each way
 
-    def _by_worker(self, arguments: Mapping[str, Any], source: Path, folder: Path) -> Answer:
-        self._warm_up()
-        written = _unlike(source, folder / _ANSWER)
-        with self._lent(folder, source):
+    def _by_worker(self, call: Call, files: Sequence[LocalFile], folder: Path) -> Answer:
+        self.warm_up()
+        paths = [file.path for file in files]
+        written = _unlike(paths, folder / _ANSWER)
+        with self._lent(folder, *paths):
             reply = self._ask(
                 "predict",
                 self._spec.predict_timeout,
-                files={self.field.name: str(source)},
-                arguments=arguments,
+                files={
+                    field.name: {"path": str(file.path), "media_type": file.media_type}
+                    for field, file in zip(call.fields, files, strict=True)
+                },
+                arguments=call.arguments,
                 output=str(written),
             )
         if isinstance(small := reply.get("answer"), str):
@@ -261,9 +300,9 @@ class Model:
         # A large one is strict by the way in which the worker writes, which has also looked for errors in disguise.
         return _json_answer(written, "worker", raw=size <= LARGEST)
 
-    def _by_cli(self, arguments: Mapping[str, Any], source: Path, folder: Path) -> Answer:
-        written = _unlike(source, folder / f"{_ANSWER}.json")
-        argv = releases.cli_arguments(self.field, str(source), arguments, str(written))
+    def _by_cli(self, call: Call, source: Path, folder: Path) -> Answer:
+        written = _unlike([source], folder / f"{_ANSWER}.json")
+        argv = releases.cli_arguments(call.fields[0], str(source), call.arguments, str(written))
         with self._lent(folder, source):
             self._program(releases.CLI, argv, None, written)
         _require_file(written, releases.CLI)
@@ -285,7 +324,7 @@ class Model:
         if self._program_ran:  # its options cannot be registered twice: a process runs one program
             self._let_go()
             self._revive()
-        self._warm_up()
+        self.warm_up()
         self._program_ran = True
         reply = self._ask(
             "program",
@@ -298,23 +337,17 @@ class Model:
             raise ItemFailed(f"{name} {self.module.deepaas} ended with status {reply['exit']} and wrote no answer")
 
     @contextmanager
-    def _lent(self, folder: Path, source: Path) -> Iterator[None]:
+    def _lent(self, folder: Path, *files: Path) -> Iterator[None]:
         """The item's folder belongs to the model's user while it predicts, and to us alone before we read or
         write there again: else a link that it leaves could lead us to any file of ours."""
         if self._user is None:
             yield
             return
-        users.give(self._user, folder, source.parent, source)
+        users.give(self._user, folder, *dict.fromkeys(file.parent for file in files), *files)
         try:
             yield
         finally:
             users.reclaim(folder)
-
-    def _warm_up(self) -> None:
-        """As the REST API does before its first prediction, and DEEPaaS' programs never do: one module, one answer."""
-        if not self._warm:
-            self._ask("warm")
-            self._warm = True
 
     # the guest
 
@@ -327,8 +360,7 @@ class Model:
             self._log("supervisor: the model's process ended between two predictions; it is started again")
             self._let_go()
         self.start()
-        module = self.prepare()
-        self.field = module.field(self.field.name) or self.field  # of the new description, which `is` another
+        self.prepare()
 
     def _ask(self, do: str, timeout: float | None = None, **arguments: Any) -> dict[str, Any]:
         guest = self._guest
@@ -374,9 +406,11 @@ class Model:
                 self._guest = None
 
 
-def _unlike(source: Path, answer: Path) -> Path:
-    """The answer's path, and another one where that is the input's."""
-    return answer if answer.name != source.name else answer.with_name(f"_{answer.name}")
+def _unlike(inputs: Sequence[Path], answer: Path) -> Path:
+    """The answer's path, or the first like it that is no input's."""
+    while answer in inputs:
+        answer = answer.with_name(f"_{answer.name}")
+    return answer
 
 
 def _require_file(written: Path, writer: str) -> int:

@@ -262,8 +262,11 @@ class Guest:
             warm()
         return {}
 
-    def predict(self, files: Dict[str, str], arguments: Dict[str, Any], output: str) -> Dict[str, Any]:
-        """Predicts on one item as the REST API would; the answer goes to the file `output`."""
+    def predict(self, files: Dict[str, Dict[str, Any]], arguments: Dict[str, Any], output: str) -> Dict[str, Any]:
+        """Predicts on one item as the REST API would; the answer goes to the file `output`.
+
+        files: by the argument that takes it, each file's path and, where it is known, media type.
+        """
         given = self.arguments(files, arguments)
         accept = given.get("accept")
         result = self.module.predict(**given)
@@ -284,12 +287,12 @@ class Guest:
 
     # their parts
 
-    def arguments(self, files: Dict[str, str], arguments: Dict[str, Any]) -> Dict[str, Any]:
+    def arguments(self, files: Dict[str, Dict[str, Any]], arguments: Dict[str, Any]) -> Dict[str, Any]:
         """Fresh for every item: modules change what they are given."""
         given = {}
         for name, field in self.fields.items():
             if name in files:
-                given[name] = uploads(name, field, files[name])
+                given[name] = uploads(name, field, **files[name])
             elif name in arguments:
                 given[name] = field.deserialize(copy.deepcopy(arguments[name]))
             else:
@@ -451,7 +454,7 @@ def local(text: str) -> str:
     return os.fsdecode(text.encode("utf-8", "surrogateescape"))
 
 
-def uploads(name: str, field: Any, path: str) -> Any:
+def uploads(name: str, field: Any, path: str, media_type: Optional[str]) -> Any:
     """What the REST API hands over for an uploaded file."""
     from deepaas.model.v2.wrapper import UploadedFile
 
@@ -459,7 +462,7 @@ def uploads(name: str, field: Any, path: str) -> Any:
         "name": name,
         "filename": local(path),
         # Some modules split the type and crash on None.
-        "content_type": mimetypes.guess_type(path)[0] or "application/octet-stream",
+        "content_type": mimetypes.guess_type(path)[0] or media_type or "application/octet-stream",
         "original_filename": os.path.basename(path),
     }
     upload = UploadedFile(**{key: values[key] for key in UploadedFile._fields})

@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from supervisor import __version__
@@ -18,6 +19,8 @@ from supervisor.machine.device import Device
 from supervisor.model.description import Module
 from supervisor.model.runner import Choice
 from supervisor.status.redaction import redacted
+from supervisor.storage import Object
+from supervisor.work.inputs import as_one
 from supervisor.work.plan import Item
 
 if TYPE_CHECKING:
@@ -37,14 +40,14 @@ _LOG, _ITEM_LOG = 16 * 1024, 2 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How one item ended. seconds: by stage (download, predict, upload); finished: seconds since the epoch; retried:
-    the model crashed on it, and it was tried once more; voucher: by which the next run knows that the result stands."""
+    """How one item ended. found: what storage said of each of its inputs, as far as it was asked; seconds: by stage
+    (download, predict, upload); finished: seconds since the epoch; retried: the model crashed on it, and it was tried
+    once more; voucher: by which the next run knows that the result stands."""
 
     item: Item
     state: str
     result: str | None = None
-    size: int | None = None
-    etag: str | None = None
+    found: tuple[Object, ...] = ()
     runner: str | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     failure: Failure | None = None
@@ -53,13 +56,20 @@ class Outcome:
     voucher: str | None = None
     finished: float = field(default_factory=time.time)
 
+    @property
+    def input(self) -> Object | None:
+        """What storage said of all of its inputs, as one."""
+        return as_one(self.item.inputs, self.found) if self.found else None
+
     def as_dict(self) -> dict[str, Any]:
+        whole = self.input
         return without_none(
             {
                 "input": self.item.shown,
+                "inputs": self._inputs() if self.item.others else None,
                 "version": self.item.version,
-                "etag": self.etag,
-                "bytes": self.size,
+                "etag": whole.etag if whole else None,
+                "bytes": whole.size if whole else None,
                 "state": self.state,
                 "result": self.result,
                 "runner": self.runner,
@@ -70,6 +80,20 @@ class Outcome:
                 "error": failure_as_dict(self.failure, self.log_tail, _ITEM_LOG) if self.failure else None,
             }
         )
+
+    def _inputs(self) -> list[dict[str, Any]]:
+        return [
+            without_none(
+                {
+                    "field": each.field,
+                    "input": each.shown,
+                    "version": each.version,
+                    "etag": seen.etag if seen else None,
+                    "bytes": seen.size if seen else None,
+                }
+            )
+            for each, seen in zip_longest(self.item.inputs, self.found)
+        ]
 
 
 class Record:

@@ -89,12 +89,13 @@ class ResultsTable:
     def add(self, outcome: Outcome, source: Path | bytes) -> None:
         """source: the answer, strict JSON. It is taken as it is: parsing megabytes would cost more than storing
         them."""
+        whole = outcome.input
         row = without_none(
             {
                 "input": outcome.item.shown,
                 "result": outcome.result,
-                "etag": outcome.etag,
-                "bytes": outcome.size,
+                "etag": whole.etag if whole else None,
+                "bytes": whole.size if whole else None,
                 "seconds": {stage: round(spent, 4) for stage, spent in outcome.seconds.items()} or None,
             }
         )

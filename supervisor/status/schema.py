@@ -90,7 +90,22 @@ _ERROR: Schema = {
 }
 
 _ITEM: Schema = {
-    "input": _text("URI of the input, without user and query"),
+    "input": _text("URI of the input, or of the first of several, without user and query"),
+    "inputs": {
+        "type": "array",
+        "minItems": 2,
+        "items": _object(
+            {
+                "field": _text("module's argument that takes it, where the manifest names it"),
+                "input": _text("its URI"),
+                "version": _text("its version"),
+                "etag": _text("its ETag"),
+                "bytes": _count("its size"),
+            },
+            required=("input",),
+        ),
+        "description": "all inputs, where there are several; etag and bytes of the item are those of all together",
+    },
     "version": _text("its version"),
     "etag": _text("its ETag, without quotes"),
     "bytes": _count("its size in bytes"),

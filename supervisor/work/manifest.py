@@ -17,8 +17,9 @@ from supervisor import storage
 from supervisor.failures import BadUsage, DiskTrouble
 from supervisor.storage.uri import shown
 
-_MEMBERS = ("input", "output", "args")
+_MEMBERS = ("input", "field", "files", "output", "args")
 _EXAMPLE = 'write a URI, or JSON such as {"input": "s3://bucket/a.wav", "output": "a.json", "args": {"threshold": 0.6}}'
+_SEVERAL = 'write {"files": {"image": "s3://bucket/a.png", "audio": "s3://bucket/a.wav"}, "output": "a.json"}'
 # Bytes in one line. A gzip of a few MB can hold one line of GBs.
 _LONGEST_LINE = 64 * 1024
 _MOST_LINES = 100_000_000
@@ -27,12 +28,15 @@ _STRIDE = 1000
 
 
 class Line(NamedTuple):
-    """One entry, parsed. number: of its line, from 1; output and arguments: None where it names none."""
+    """One entry, parsed. number: of its line, from 1; output, arguments, field: None where it names none; others: its
+    further inputs, each with the field that takes it."""
 
     number: int
     input: str
     output: str | None = None
     arguments: Mapping[str, Any] | None = None
+    field: str | None = None
+    others: tuple[tuple[str, str], ...] = ()
 
 
 class Manifest:
@@ -92,16 +96,33 @@ class Manifest:
                 close = difflib.get_close_matches(member.lower(), _MEMBERS, n=1)
                 guess = f": did you mean {close[0]}?" if close else ""
                 self.refuse(number, f"the member {member!r} is not known{guess}", f"use {', '.join(_MEMBERS)}")
-        source = self._text(entry.get("input"), "input", number)
-        output = self._text(entry["output"], "output", number) if "output" in entry else None
+        (field, source), *others = self._inputs(entry, number)
+        output = self._text(entry["output"], '"output"', number) if "output" in entry else None
         arguments = entry.get("args", {})
         if not isinstance(arguments, dict):
             self.refuse(number, f'"args" is a JSON {type(arguments).__name__}, not an object')
-        return Line(number, source, output, arguments or None)
+        return Line(number, source, output, arguments or None, field, tuple(others))
 
-    def _text(self, value: object, member: str, number: int) -> str:
+    def _inputs(self, entry: Mapping[str, Any], number: int) -> list[tuple[Any, str]]:
+        """The inputs of one entry with their fields, "input" first where there is one: it names the result."""
+        files = entry.get("files", {})
+        if not isinstance(files, dict) or ("files" in entry and not files):
+            self.refuse(number, f'"files" is {json.dumps(files)[:100]}, not an object of fields and URIs', _SEVERAL)
+        for each in files:
+            self._text(each, 'a field of "files"', number, "the name of an argument")
+        inputs = [(field, self._text(uri, f'"{field}" of "files"', number)) for field, uri in files.items()]
+        field = self._text(entry["field"], '"field"', number, "the name of an argument") if "field" in entry else None
+        if "input" in entry or not files:
+            if field in files:
+                self.refuse(number, f'two files are given for the field "{field}"', _SEVERAL)
+            return [(field, self._text(entry.get("input"), '"input"', number)), *inputs]
+        if field:
+            self.refuse(number, '"field" says which argument takes "input", which is not there', _SEVERAL)
+        return inputs
+
+    def _text(self, value: object, member: str, number: int, wanted: str = "a URI or path") -> str:
         if not (isinstance(value, str) and value.strip()) or "\0" in value or not _is_encodable(value):
-            self.refuse(number, f'"{member}" is {json.dumps(value)[:100]}, not a URI or path')
+            self.refuse(number, f"{member} is {json.dumps(value)[:100]}, not {wanted}")
         return value
 
 

@@ -12,6 +12,7 @@ from supervisor.storage.uri import base_name, comparable, local_path, scheme, sh
 WRITABLE = ("s3", "file", "")
 STATUS_FOLDER = "_status/"
 _READABLE = (*WRITABLE, "https", "http")
+_READABLE_PLACES = "name a readable place: s3://bucket/key, https://host/file or a path"
 _SPECIAL = {"": "%2F", ".": "%2E", "..": "%2E%2E"}
 # What is in a name as it stands and looks as if _inside had written it.
 _LOOKALIKE = re.compile(r"%(?=(?:25)*00)|\A%(?=(?:25)*(?:2F|2E|2E%2E)\Z)")
@@ -50,8 +51,7 @@ class Naming:
         name, relative = self._names(uri)
         if output is None:
             return Target(self._output, relative if self._kind == "s3" else _kept(relative, self._kind))
-        if output == uri:
-            raise BadUsage(f'input {shown(uri)}: "output" would put its result in its own place')
+        _refuse_own_place(uri, output)
         place = self._asked_for(output)
         return Target(place, _kept(name, scheme(place))) if output.endswith("/") else Target("", relative, place)
 
@@ -82,24 +82,35 @@ class Naming:
                 return name, name
             if self._top and uri.startswith(self._top):
                 return name, uri[len(self._top) :]
+        name = self.require_readable(uri)
+        try:
+            relative = _below(uri, self._root) if self._root else name
+        except ValueError as error:
+            raise BadUsage(f"input {error}", _READABLE_PLACES) from None
+        if scheme(uri) == "s3":
+            self._bucket = uri[: uri.index("/", len("s3://")) + 1]
+        return name, relative
+
+    def further(self, uri: str, output: str | None) -> None:
+        """A further input of an item, which names no result."""
+        self.require_readable(uri)
+        _refuse_own_place(uri, output)
+
+    def require_readable(self, uri: str) -> str:
+        """The base name of an input, of a kind that can be read and that names a file."""
         kind = scheme(uri)
         if kind not in _READABLE:
             raise BadUsage(f"input {shown(uri)}: {kind}:// cannot be read", "use s3://, https://, file:// or a path")
         try:
             name = base_name(uri)
-            relative = _below(uri, self._root) if self._root else name
         except ValueError as error:
-            raise BadUsage(
-                f"input {error}", "name a readable place: s3://bucket/key, https://host/file or a path"
-            ) from None
+            raise BadUsage(f"input {error}", _READABLE_PLACES) from None
         if not name:
             raise BadUsage(
                 f"input {shown(uri)} names no file",
                 "name an object: s3://bucket/key, https://host/file; what lies below a prefix: JOB_INPUT=s3://bucket/in/",
             )
-        if kind == "s3":
-            self._bucket = uri[: uri.index("/", len("s3://")) + 1]
-        return name, relative
+        return name
 
     def _asked_for(self, output: str) -> str:
         """The URI that a line's "output" means."""
@@ -137,6 +148,11 @@ def _below(uri: str, root: str) -> str:
     if not place.startswith(top) or place == top:
         raise not_below(uri, root)
     return place[len(top) :]
+
+
+def _refuse_own_place(uri: str, output: str | None) -> None:
+    if output == uri:
+        raise BadUsage(f'input {shown(uri)}: "output" would put its result in its own place')
 
 
 def not_below(uri: str, root: str) -> BadUsage:

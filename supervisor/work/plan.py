@@ -4,8 +4,6 @@ An input comes from an object, an event, a manifest or everything below a prefix
 takes its slice. Nothing after this room cares which.
 """
 
-import hashlib
-import os
 import zlib
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,24 +17,26 @@ from supervisor.job import JobSpec
 from supervisor.storage import Object
 from supervisor.storage.uri import base_name, scheme, shown
 from supervisor.work import events
+from supervisor.work.inputs import Input
 from supervisor.work.manifest import Line, Manifest
 from supervisor.work.naming import WRITABLE, Naming, normal, not_below
 from supervisor.work.prefix import Globs, Written, is_placeholder, path_below
 
-_LONGEST_NAME = 255  # bytes in a file's name
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Item:
-    """One input and where its result goes.
+    """One call of the module: an input, or several, and where the result goes.
 
-    index: its place in this job's order, from 0; found: what a listing said of it; arguments: its own, None where the
-    job's hold; exactly: the URI of the result, whatever its kind, where a manifest names it.
+    index: its place in this job's order, from 0; uri, version, field: of the first input, which names the result, and
+    whose field is None for the job's; others: the further inputs; found: what a listing said of the first; arguments:
+    its own, None where the job's hold; exactly: the URI of the result, whatever its kind, where a manifest names it.
     """
 
     index: int
     uri: str
     version: str | None = None
+    field: str | None = None
+    others: tuple[Input, ...] = ()
     relative: str
     output: str
     exactly: str | None = None
@@ -44,14 +44,24 @@ class Item:
     arguments: Mapping[str, Any] | None = None
 
     @property
+    def inputs(self) -> tuple[Input, ...]:
+        """All of them, the first first."""
+        return (Input(uri=self.uri, field=self.field, version=self.version), *self.others)
+
+    @property
+    def fields(self) -> tuple[str | None, ...]:
+        """The arguments that take them, as the item names them."""
+        return (self.field, *(each.field for each in self.others))
+
+    @property
     def shown(self) -> str:
-        """The input's URI without its secrets, for logs and the status."""
+        """The first input's URI without its secrets, for logs and the status."""
         return shown(self.uri)
 
     @property
     def file_name(self) -> str:
-        """The name under which the model sees its copy: the original base name wherever a file can have it."""
-        return _fitting(base_name(self.uri) or "input")
+        """The name under which the model sees its copy of the first input."""
+        return self.inputs[0].file_name
 
     def result_uri(self, suffix: str = ".json") -> str:
         return self.exactly or self.output + self.relative + suffix
@@ -135,6 +145,8 @@ class _Listed(Work):
             yield Item(
                 index=index,
                 uri=line.input,
+                field=line.field,
+                others=tuple(Input(uri=uri, field=field) for field, uri in line.others),
                 relative=target.relative,
                 output=target.folder,
                 exactly=target.exactly,
@@ -167,6 +179,8 @@ class _Listed(Work):
     def _places(self) -> Iterator[tuple[Line, str]]:
         for line in self._manifest.lines():
             try:
+                for _, uri in line.others:
+                    self._naming.further(uri, line.output)
                 yield line, self._naming.place(self._naming.target(line.input, line.output))
             except BadUsage as failure:
                 self._manifest.refuse(line.number, failure.message, failure.hint)
@@ -245,16 +259,3 @@ class _Below(Work):
         if self._slice is None:
             return True
         return zlib.crc32(below.encode(errors="surrogateescape")) % self._slice.count == self._slice.index
-
-
-def _fitting(name: str) -> str:
-    """A base name that any file system takes: not "..", no zero byte, at most 255 bytes with its extension."""
-    name = {".": "%2E", "..": "%2E%2E"}.get(name, name.replace("\0", "%00").replace("/", "%2F"))
-    raw = os.fsencode(name)
-    if len(raw) <= _LONGEST_NAME:
-        return name
-    stem, dot, extension = name.rpartition(".")
-    tail = f"-{hashlib.sha256(raw).hexdigest()[:16]}"
-    if stem and len(os.fsencode(extension)) <= 16:
-        tail += dot + extension
-    return os.fsdecode(raw[: _LONGEST_NAME - len(os.fsencode(tail))]).encode(errors="ignore").decode() + tail

@@ -7,7 +7,7 @@ import tempfile
 import threading
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ class Provenance:
         """model: the identity of the model, which may have to be waited for."""
         self._spec = spec
         self._model = model
-        self._arguments = self._hash(spec.predict_args)
+        self._arguments = self._hash(spec.predict_args, (None,))
         self._listed: _Listing | None = None
         self._listing = threading.Lock()
 
@@ -105,10 +105,15 @@ class Provenance:
 
     def _arguments_hash(self, item: Item) -> str:
         """What the answer depends on beside the input and the model."""
-        return self._arguments if item.arguments is None else self._hash(item.arguments)
+        if item.arguments is None and not any(item.fields):
+            return self._arguments
+        return self._hash(self._spec.predict_args if item.arguments is None else item.arguments, item.fields)
 
-    def _hash(self, arguments: Mapping[str, Any]) -> str:
-        return hashlib.sha256(json.dumps([arguments, self._spec.input_field], sort_keys=True).encode()).hexdigest()
+    def _hash(self, arguments: Mapping[str, Any], fields: Sequence[str | None]) -> str:
+        """Fields: of the item's files, in whatever order."""
+        taken = sorted(field or self._spec.input_field or "" for field in fields)
+        made_of = [arguments, taken if len(taken) > 1 else taken[0] or None]
+        return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
 
     def _same(self, item: Item, found: Object, recorded: Mapping[str, str]) -> bool:
         return (

@@ -59,17 +59,17 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 )
 def test_an_ill_typed_value_is_refused_in_one_line(model: Model, name: str, value: Any, says: str) -> None:
     with pytest.raises(BadUsage) as refused:
-        model.fit({**EVERY_TYPE, name: value}, None)
+        model.fit({**EVERY_TYPE, name: value})
     assert refused.value.message.startswith(f"JOB_PREDICT_ARGS: {name} is {value!r}: ")
     assert says in refused.value.message
     assert re.match(rf"the argument is {name} \(\w+", refused.value.hint)
 
 
 def test_values_that_fit_are_kept_as_they_are_given(model: Model) -> None:
-    assert model.fit(EVERY_TYPE, None) == EVERY_TYPE
+    assert model.fit(EVERY_TYPE).arguments == EVERY_TYPE
 
 
 def test_a_long_value_is_cut_in_the_message(model: Model) -> None:
     with pytest.raises(BadUsage) as refused:
-        model.fit({**EVERY_TYPE, "code": "x" * 100_000}, None)
+        model.fit({**EVERY_TYPE, "code": "x" * 100_000})
     assert len(refused.value.message) < 400

@@ -16,7 +16,7 @@ from supervisor import job
 from supervisor.failures import BadUsage, ItemFailed, Stopped
 from supervisor.machine.device import Device
 from supervisor.machine.memory import MemoryKills
-from supervisor.model.runner import Choice, Model
+from supervisor.model.runner import Choice, LocalFile, Model
 from tests.conftest import Ended, S3Server, image
 from tests.integration.cell import alive
 from tests.integration.odd_modules import bare, event, module
@@ -309,7 +309,7 @@ def model(tmp_path: Path) -> Iterator[Callable[..., Model]]:
         started.append(one)
         one.start()
         one.prepare()
-        one.fit({}, None)
+        one.fit({})
         return one
 
     yield start
@@ -322,7 +322,7 @@ def predicted(model: Model, folder: Path, number: int = 0) -> Any:
     source = folder / f"item-{number}" / "a.wav"
     source.parent.mkdir(parents=True)
     source.write_bytes(b"RIFF")
-    answer = model.predict(WORKER, {}, source, source.parent).settled().source
+    answer = model.predict(WORKER, model.fit({}), [LocalFile(path=source)], source.parent).settled().source
     assert isinstance(answer, bytes)
     return json.loads(answer)
 

@@ -51,7 +51,7 @@ def test_releases_are_compared_as_numbers(deepaas: str | None, release: tuple[in
     ],
 )
 def test_the_argument_that_takes_the_file_is_found(fields: list[Field], wanted: str | None, chosen: str) -> None:
-    assert module(*fields).file_field(wanted).name == chosen
+    assert [field.name for field in module(*fields).file_fields([None], wanted)] == [chosen]
 
 
 @pytest.mark.parametrize(
@@ -67,12 +67,62 @@ def test_the_argument_that_takes_the_file_is_found(fields: list[Field], wanted: 
 )
 def test_a_file_argument_that_cannot_be_is_refused(fields: list[Field], wanted: str | None, says: str) -> None:
     with pytest.raises(BadUsage, match=says):
-        module(*fields).file_field(wanted)
+        module(*fields).file_fields([None], wanted)
+
+
+@pytest.mark.parametrize(
+    ("named", "default", "taken"),
+    [
+        (["image", "audio"], None, ["image", "audio"]),
+        (["audio", "image"], None, ["audio", "image"]),
+        ([None, "image"], None, ["audio", "image"]),
+        ([None, "audio"], "image", ["image", "audio"]),
+        (["the-image", None], None, ["image", "audio"]),
+    ],
+)
+def test_the_arguments_that_take_several_files_are_found(
+    named: list[str | None], default: str | None, taken: list[str]
+) -> None:
+    birds = module(file("image", data_key="the-image", required=True), file("audio", required=True), argument("top"))
+    assert [field.name for field in birds.file_fields(named, default)] == taken
+
+
+@pytest.mark.parametrize(
+    ("named", "says"),
+    [
+        (["image", "imgae"], "the line's field is 'imgae': the module birds has no such argument: did you mean image?"),
+        (["image", "top"], r"the argument top \(String\) of the module birds takes no file"),
+        (["image", "the-image"], "the argument image of the module birds is given two files"),
+        (["image", None, None], "the argument audio of the module birds is given two files"),
+        (["image"], r"needs further files beside image: audio \(file, required\)"),
+    ],
+)
+def test_several_files_that_do_not_fit_are_refused(named: list[str | None], says: str) -> None:
+    birds = module(file("image", data_key="the-image", required=True), file("audio", required=True), argument("top"))
+    with pytest.raises(BadUsage, match=says) as refused:
+        birds.file_fields(named, None)
+    if "beside" in says:
+        assert '{"files": {"image": "s3://…", "audio": "s3://…"}}' in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("fields", "possible"),
+    [
+        ([file("image")], (None,)),
+        ([file("image", required=True), file("audio", required=True), file("mask")], ("image", "audio")),
+        ([file("image", required=True), file("mask")], ("image",)),
+        ([file("image"), file("zip")], ("image",)),
+        ([file("files"), file("zip")], (None,)),
+        ([argument("top")], (None,)),
+    ],
+)
+def test_the_fields_of_a_call_that_can_be_made_are_known(fields: list[Field], possible: tuple[str | None, ...]) -> None:
+    assert module(*fields).possible_fields == possible
 
 
 def test_arguments_come_back_under_the_names_that_predict_knows() -> None:
     birds = module(file("files"), argument("top", data_key="top-n"), argument("label"))
-    assert birds.require_known({"top-n": 3, "label": "a"}, birds.fields[0]) == {"top": 3, "label": "a"}
+    assert birds.require_known({"top-n": 3, "label": "a"}, birds.fields[:1]) == {"top": 3, "label": "a"}
 
 
 @pytest.mark.parametrize(
@@ -88,7 +138,7 @@ def test_arguments_come_back_under_the_names_that_predict_knows() -> None:
 def test_arguments_that_do_not_fit_are_refused(given: dict[str, Any], says: str) -> None:
     birds = module(file("files"), file("mask"), argument("threshold", type="Float", required=True))
     with pytest.raises(BadUsage, match=says):
-        birds.require_known(given, birds.fields[0])
+        birds.require_known(given, birds.fields[:1])
 
 
 @pytest.mark.parametrize(

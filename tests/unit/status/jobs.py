@@ -10,6 +10,7 @@ from supervisor.job import JobSpec
 from supervisor.machine.scheduler import Identity
 from supervisor.status.document import DONE, ITEM_FAILED, Outcome, Record
 from supervisor.status.schema import schema
+from supervisor.storage import Object
 from supervisor.work.plan import Item
 
 OUTPUT = "s3://bucket/results/"
@@ -23,9 +24,9 @@ def record(total: int | None, **spec: Any) -> Record:
 
 
 def done(index: int, state: str = DONE) -> Outcome:
-    return Outcome(
-        item=item(index), state=state, result=f"{OUTPUT}{index}.wav.json", size=40, seconds={"predict": 0.25}
-    )
+    of = item(index)
+    found = (Object(uri=of.uri, size=40),)
+    return Outcome(item=of, state=state, result=f"{OUTPUT}{index}.wav.json", found=found, seconds={"predict": 0.25})
 
 
 def failed(index: int, failure: Failure, log_tail: tuple[str, ...] = ()) -> Outcome:

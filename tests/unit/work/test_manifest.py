@@ -113,6 +113,33 @@ def test_arguments_of_a_line_go_over_the_jobs(listed: Path) -> None:
     assert second.arguments is None
 
 
+def test_files_of_a_line_are_inputs_of_one_item_named_after_the_first(listed: Path) -> None:
+    item = one(plan(listed, [{"files": {"image": "s3://recs/a.png", "audio": "https://h/a.wav?sig=1"}}]))
+    assert [(each.field, each.shown, each.file_name) for each in item.inputs] == [
+        ("image", "s3://recs/a.png", "a.png"),
+        ("audio", "https://h/a.wav?…", "a.wav"),
+    ]
+    assert (item.uri, item.fields, item.result_uri()) == ("s3://recs/a.png", ("image", "audio"), f"{OUT}a.png.json")
+
+
+def test_an_input_beside_files_names_the_result_and_may_name_its_field(listed: Path) -> None:
+    files = {"image": "s3://recs/a.png"}
+    lines = [
+        {"files": files, "input": "s3://recs/a.wav"},
+        {"files": files, "field": "audio", "input": "s3://recs/b.wav"},
+    ]
+    first, second = plan(listed, lines)
+    assert (first.fields, first.result_uri()) == ((None, "image"), f"{OUT}a.wav.json")
+    assert (second.fields, second.result_uri()) == (("audio", "image"), f"{OUT}b.wav.json")
+
+
+def test_two_lines_with_one_first_file_would_share_a_result(listed: Path) -> None:
+    lines = [{"files": {"image": "s3://recs/a.png", "audio": f"s3://recs/{name}.wav"}} for name in "ab"]
+    with pytest.raises(BadUsage, match=r"lines 1 and 2: .* would share the result") as refused:
+        plan(listed, lines)
+    assert '"output"' in refused.value.hint
+
+
 @pytest.mark.parametrize(
     ("output", "result"),
     [
@@ -176,6 +203,21 @@ def test_a_place_below_a_file_uri_is_encoded(output: str, result: str, listed: P
         ('{"input": "s3://recs/b.wav", "output": "s3:///x"}', "names no bucket"),
         ('{"input": "s3://recs/b.wav", "output": "_status/x.json"}', "the place of the status document"),
         ('{"input": "s3://recs/b.wav", "output": "s3://recs/b.wav"}', "in its own place"),
+        ('{"files": {}}', '"files" is {}, not an object of fields and URIs'),
+        ('{"files": ["s3://recs/b.wav"]}', "not an object of fields and URIs"),
+        ('{"files": {"image": 3}}', '"image" of "files" is 3, not a URI or path'),
+        ('{"files": {"image": ["s3://recs/b.png"]}}', "not a URI or path"),
+        ('{"files": {" ": "s3://recs/b.wav"}}', 'a field of "files" has no name'),
+        ('{"field": "image"}', '"input" is null'),
+        ('{"input": "s3://recs/b.wav", "field": null}', '"field" is null, not the name of an argument'),
+        ('{"field": "image", "files": {"audio": "s3://recs/b.wav"}}', '"field" says which argument takes "input"'),
+        (
+            '{"input": "s3://recs/b", "field": "x", "files": {"x": "s3://recs/c"}}',
+            'two files are given for the field "x"',
+        ),
+        ('{"files": {"image": "s3://recs/b.png", "audio": "s3://recs/in/"}}', "names no file"),
+        ('{"files": {"image": "s3://recs/b.png", "audio": "ftp://u:hunter2@h/b"}}', "ftp:// cannot be read"),
+        ('{"files": {"a": "s3://recs/b", "b": "s3://recs/c"}, "output": "s3://recs/c"}', "in its own place"),
         ("s3://recs/prefix/", "names no file"),
         ("ftp://user:hunter2@h/b.wav", "ftp:// cannot be read"),
         ("s3:///b.wav", "names no bucket"),
