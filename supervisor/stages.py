@@ -18,7 +18,6 @@ from supervisor.pipeline import Room
 from supervisor.status.document import DONE, ITEM_FAILED, SKIPPED, Outcome, Record
 from supervisor.status.publisher import Publisher
 from supervisor.storage import Object
-from supervisor.work.inputs import as_one
 from supervisor.work.outputs import Outputs
 from supervisor.work.plan import Item
 from supervisor.work.provenance import Provenance
@@ -41,7 +40,7 @@ class Piece:
     @property
     def input(self) -> Object:
         """What storage said of all of them, as one."""
-        return as_one(self.item.inputs, self.found)
+        return self.item.as_one(self.found)
 
     def outcome(self, state: str, **more: Any) -> Outcome:
         return Outcome(
@@ -72,7 +71,7 @@ class Stages:
         try:
             with _clocked(seconds, "download"):
                 found = look_at_all(item)
-                whole = as_one(item.inputs, found)
+                whole = item.as_one(found)
                 self._outputs.require_writable_for(item.result_uri())
                 kept = self._provenance.kept(item, whole)
             if kept is not None:
@@ -158,7 +157,7 @@ class Stages:
     def _download(self, item: Item, found: Sequence[Object], folder: Path) -> tuple[LocalFile, ...]:
         """Brings the inputs into the item's folder, each under its own name: modules read extensions, and delete. Where
         two have one name, each has a folder of its own in there."""
-        whole = as_one(item.inputs, found)
+        whole = item.as_one(found)
         disk.require_room(self._folder, item.shown, whole.size, self._bytes_needed(whole))
         names = [each.file_name for each in item.inputs]
         apart = len(set(names)) < len(names)
@@ -195,7 +194,7 @@ class Stages:
 
 def look_at(item: Item) -> Object:
     """What storage says of an item's input, or of several as one. Raises the Failure that fits."""
-    return as_one(item.inputs, look_at_all(item))
+    return item.as_one(look_at_all(item))
 
 
 def look_at_all(item: Item) -> tuple[Object, ...]:

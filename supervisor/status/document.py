@@ -20,7 +20,6 @@ from supervisor.model.description import Module
 from supervisor.model.runner import Choice
 from supervisor.status.redaction import redacted
 from supervisor.storage import Object
-from supervisor.work.inputs import as_one
 from supervisor.work.plan import Item
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ class Outcome:
     @property
     def input(self) -> Object | None:
         """What storage said of all of its inputs, as one."""
-        return as_one(self.item.inputs, self.found) if self.found else None
+        return self.item.as_one(self.found) if self.found else None
 
     def as_dict(self) -> dict[str, Any]:
         whole = self.input

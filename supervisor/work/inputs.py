@@ -37,8 +37,6 @@ def as_one(inputs: Sequence[Input], found: Sequence[Object]) -> Object:
 
     The size is their sum; ETag and version are those of all, in the order of their fields, and None where one has none.
     """
-    if len(found) == 1:
-        return found[0]
     by_field = [each for _, each in sorted(zip(inputs, found, strict=True), key=lambda pair: pair[0].field or "")]
     sizes, etags = [each.size for each in found], [each.etag for each in by_field]
     versions = [each.version for each in by_field]

@@ -17,7 +17,7 @@ from supervisor.job import JobSpec
 from supervisor.storage import Object
 from supervisor.storage.uri import base_name, scheme, shown
 from supervisor.work import events
-from supervisor.work.inputs import Input
+from supervisor.work.inputs import Input, as_one
 from supervisor.work.manifest import Line, Manifest
 from supervisor.work.naming import WRITABLE, Naming, normal, not_below
 from supervisor.work.prefix import Globs, Written, is_placeholder, path_below
@@ -52,6 +52,10 @@ class Item:
     def fields(self) -> tuple[str | None, ...]:
         """The arguments that take them, as the item names them."""
         return (self.field, *(each.field for each in self.others))
+
+    def as_one(self, found: Sequence[Object]) -> Object:
+        """What storage says of its inputs, of several together."""
+        return as_one(self.inputs, found) if self.others else found[0]
 
     @property
     def shown(self) -> str:

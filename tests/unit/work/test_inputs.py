@@ -4,6 +4,7 @@ import pytest
 
 from supervisor.storage import Object
 from supervisor.work.inputs import Input, as_one
+from supervisor.work.plan import Item
 
 Seen = tuple[str | None, int | None, str | None]
 
@@ -19,7 +20,7 @@ def together(**seen: Seen) -> Object:
 
 def test_one_input_is_as_storage_sees_it() -> None:
     found = Object(uri="s3://b/x", size=3, etag="e", version="v", media_type="audio/wav")
-    assert as_one([Input(uri="s3://b/x")], [found]) is found
+    assert Item(index=0, uri="s3://b/x", relative="x", output="s3://b/out/").as_one([found]) is found
 
 
 def test_the_identity_is_that_of_all_whatever_their_order() -> None:

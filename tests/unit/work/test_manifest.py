@@ -207,7 +207,7 @@ def test_a_place_below_a_file_uri_is_encoded(output: str, result: str, listed: P
         ('{"files": ["s3://recs/b.wav"]}', "not an object of fields and URIs"),
         ('{"files": {"image": 3}}', '"image" of "files" is 3, not a URI or path'),
         ('{"files": {"image": ["s3://recs/b.png"]}}', "not a URI or path"),
-        ('{"files": {" ": "s3://recs/b.wav"}}', 'a field of "files" has no name'),
+        ('{"files": {" ": "s3://recs/b.wav"}}', 'a field of "files" is " ", not the name'),
         ('{"field": "image"}', '"input" is null'),
         ('{"input": "s3://recs/b.wav", "field": null}', '"field" is null, not the name of an argument'),
         ('{"field": "image", "files": {"audio": "s3://recs/b.wav"}}', '"field" says which argument takes "input"'),
