@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest -n 2
 VOICE := tests/unit/voice_activity/run $(BIN)/python
 
 # Given on the command line (make images MODEL=…), they reach the scripts through the environment, whatever is in them.
-export PYTHON STATUS PARQUET RESULTS OSV_URL DEBIAN_TRACKER MODEL VARIANT REGISTRY TAG BASE JOBS FILE OUT ARGS INPUT OUTPUT NETWORK QUEUE ROLE EXECUTION_ROLE LOG_GROUP TIMEOUT
+export CHECK PYTHON STATUS PARQUET RESULTS OSV_URL DEBIAN_TRACKER MODEL VARIANT REGISTRY TAG BASE JOBS FILE OUT ARGS INPUT OUTPUT NETWORK QUEUE ROLE EXECUTION_ROLE LOG_GROUP TIMEOUT
 on = $(if $(filter 1 yes true,$(1)),$(2))
 named = $${VARIANT:+--variant "$$VARIANT"} $${REGISTRY:+--registry "$$REGISTRY"} $${TAG:+--tag "$$TAG"}
 
@@ -53,9 +53,9 @@ audit: $(READY) ## known vulnerabilities of the runtime layer: [OSV_URL=…] [DE
 runtime: ## build the private runtime, build/runtime/runtime.tar, in a container
 	@images/runtime/build
 
-images: $(READY) runtime ## bake the supervisor on catalogue images: MODEL=… [VARIANT=cpu|gpu|all] [REGISTRY=…] [TAG=…] [BASE=…] [PUSH=1] [JOBS=n]
+images: $(READY) runtime ## bake the supervisor on catalogue images: MODEL=… [VARIANT=cpu|gpu|all] [REGISTRY=…] [TAG=…] [BASE=…] [PUSH=1] [JOBS=n] [CHECK=load]
 	@$(BIN)/python -m scripts.build_images "$${MODEL:?say which: MODEL=voice-activity}" $(named) $${BASE:+--base "$$BASE"} \
-	  $${JOBS:+--jobs "$$JOBS"} $(call on,$(PUSH),--push)
+	  $${JOBS:+--jobs "$$JOBS"} $${CHECK:+--check "$$CHECK"} $(call on,$(PUSH),--push)
 
 run: $(READY) ## run a derived image on a file: MODEL=… FILE=… [OUT=dir] [VARIANT=gpu] [ARGS='{"threshold": 0.6}']
 	@$(BIN)/python -m scripts.run_local "$${MODEL:?say which: MODEL=voice-activity}" "$${FILE:?name the file: FILE=x.wav}" $(named) \

@@ -275,6 +275,7 @@ class Builder:
     record: Path
     push: bool = False
     pull: bool = True
+    load: bool = False
     _bases: dict[str, Base] = field(default_factory=dict)
     _locks: dict[str, threading.Lock] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -312,7 +313,8 @@ class Builder:
         state = "unchanged"
         if image is None or image.labels.get(KEY) != labels[KEY]:
             image, state = self._build(order, base, labels), "built"
-        checked = before.check if before and before.id == image.id else self._check(order, image)
+        known = before and before.id == image.id and (before.check.loaded or not self.load)
+        checked = before.check if before and known else self._check(order, image)
         if faults := checked.faults(order.variant):
             said = "; ".join(f"{check}: {text}" for check, text in faults.items())
             raise OrderFailed(f"{name}: built, but its check fails with {checked.exit_code}: {said}")
@@ -449,19 +451,19 @@ class Builder:
                 raise OrderFailed(f"{name}: building {options['tag']} failed: {said}" + (f"; {last}" if last else ""))
 
     def _check(self, order: Order, image: Image) -> Check:
-        """What `supervisor check` says inside the image, with the engine's GPUs where it has some."""
+        """What `supervisor check` says inside the image, with the engine's GPUs where it has some, and with the model
+        loaded where that was asked for."""
         name = str(order.name)
         self.progress.stage(name, "check")
         gpus = [DeviceRequest(count=-1, capabilities=[["gpu"]])]
         has_gpus = order.variant == "gpu" and "nvidia" in self.engine.info().get("Runtimes", {})
-        container = self.engine.containers.create(
-            str(image.id), ["check", "--json"], device_requests=gpus if has_gpus else None
-        )
+        command = ["check", "--json", *(["--load"] if self.load else [])]
+        container = self.engine.containers.create(str(image.id), command, device_requests=gpus if has_gpus else None)
         self._containers.add(str(container.id))
         try:
             container.start()
             code = int(container.wait(timeout=_CHECK_SECONDS)["StatusCode"])
-            return _read_check(code, container)
+            return _read_check(code, container, loaded=self.load)
         finally:
             with suppress(DockerException):
                 container.remove(force=True, v=True)
@@ -500,7 +502,7 @@ def _build_arguments(order: Order, base: Base) -> dict[str, str]:
     }
 
 
-def _read_check(code: int, container: Container) -> Check:
+def _read_check(code: int, container: Container, *, loaded: bool) -> Check:
     written = container.logs(stdout=True, stderr=False).decode(errors="replace")
     try:
         checks = json.loads(written)["checks"]
@@ -510,9 +512,8 @@ def _read_check(code: int, container: Container) -> Check:
         return Check(
             exit_code=code, failed={"supervisor": f"it did not start; the container's last words: {last}"[:300]}
         )
-    return Check(
-        exit_code=code, failed={name: found["message"] for name, found in checks.items() if not found.get("ok")}
-    )
+    failed = {name: found["message"] for name, found in checks.items() if not found.get("ok")}
+    return Check(exit_code=code, failed=failed, loaded=loaded)
 
 
 def _require_disk(engine: DockerClient, name: str, needed: int) -> None:
@@ -662,6 +663,7 @@ def _run(orders: Sequence[Order | str], options: argparse.Namespace) -> int:
             record=options.record,
             push=options.push,
             pull=options.pull,
+            load=options.check == "load",
         )
         try:
             outcomes = side_by_side(builder.make, wanted, options.jobs)
@@ -705,6 +707,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tag", help="prefix of the tag: 2026-01 gives 2026-01-cpu")
     parser.add_argument("--base", help="another base image than the catalogue's, for one module")
     parser.add_argument("--push", action="store_true", help="push each image once its check has passed")
+    parser.add_argument(
+        "--check",
+        choices=("load",),
+        help="load: have the check load the model, too, with the memory, and perhaps the network, that this takes",
+    )
     parser.add_argument("--no-pull", dest="pull", action="store_false", help="ask no registry: local base images alone")
     parser.add_argument(
         "--jobs", type=_positive, default=2, metavar="N", help="builds side by side (default: %(default)s)"

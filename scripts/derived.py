@@ -62,10 +62,12 @@ class Name:
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """What `supervisor check` found in an image: its exit code, and what each failed check said."""
+    """What `supervisor check` found in an image: its exit code, and what each failed check said; loaded: whether its
+    model was loaded, too."""
 
     exit_code: int
     failed: Mapping[str, str] = field(default_factory=dict)
+    loaded: bool = False
 
     def faults(self, variant: Variant) -> dict[str, str]:
         """What speaks against the image. A GPU that the building machine lacks does not."""

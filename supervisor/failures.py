@@ -149,7 +149,7 @@ class ImageUnfit(Failure):
     code = 78
     category = "image-unfit"
     meaning = "the image is unfit: no DEEPaaS, no module, several and none chosen, module fails to import"
-    advice = "run `supervisor check` in the image"
+    advice = "see in the module's log above what it could not find or load: the image has to hold it"
 
 
 class PredictionTimedOut(Failure):

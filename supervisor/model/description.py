@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from supervisor.failures import BadUsage
+from supervisor.model.plain_text import folded, plain_text
 
+_LONGEST_HELP = 500  # characters
 _NAME_ALL = 'give each file an argument of its own: {"files": {"image": "s3://…", "audio": "s3://…"}}'
 
 
@@ -190,7 +192,14 @@ class Module:
 def from_reply(reply: Mapping[str, Any]) -> Module:
     """The worker's answer to `describe`, as types."""
     fields = tuple(
-        Field(**{**field, "choices": tuple(field["choices"] or ()), "name": str(field["name"])})
+        Field(
+            **{
+                **field,
+                "name": str(field["name"]),
+                "choices": tuple(map(folded, field["choices"] or ())),
+                "help": plain_text(field["help"], _LONGEST_HELP),
+            }
+        )
         for field in reply["fields"]
     )
     return Module(fields=fields, **{k: reply[k] for k in Module.__dataclass_fields__ if k != "fields"})

@@ -27,6 +27,7 @@ from supervisor.machine.device import Device
 from supervisor.model import description, find, releases, strict_json
 from supervisor.model.answer_rules import LARGEST
 from supervisor.model.description import Field, Module
+from supervisor.model.environment import withheld
 from supervisor.model.guest import Guest, GuestDied, GuestDismissed, GuestTimeout
 from supervisor.model.usage import NOTHING, Usage, in_turn
 
@@ -36,6 +37,15 @@ _SEVERAL_FILES = "a command line carries one file, and the worker several"
 # Files and folders in TMPDIR that predictions have left in use, by descriptors that the module forgot to close: they
 # can be removed with its process alone, and at 1,024 of them it cannot open another file.
 _MOST_HELD = 250
+_LACKING = {
+    "file": "the module wants {name}: build the image with it, or mount it there",
+    "access": "the module may not use {name}: give its user the right to (JOB_RUN_AS is whom it runs as)",
+    "package": "the image lacks the Python package {name}: install it with `{python} -m pip`",
+    "library": "the image lacks the library {name}: install the package of its distribution that has it",
+    "variable": "the module wants the variable {name}: set it in the job's environment",
+    "network": "the module wants {name} from the network: give the container one that leads there, or build the image "
+    "with what it fetches",
+}
 # Beside what Python guesses, which differs between releases and knows none of these.
 _SUFFIXES = {
     "application/json": ".json",
@@ -389,7 +399,17 @@ class Model:
             self._let_go()
         if reply["ok"]:
             return reply
-        raise _refusal(reply, during)
+        raise _refusal(reply, during, self._hint_on(reply.get("lacks")))
+
+    def _hint_on(self, lack: Mapping[str, str] | None) -> str | None:
+        """What to do about what the module lacks; None where it does not say, or lacks what was never the image's."""
+        if not lack or lack["name"].startswith(str(self._scratch.parent)):
+            return None
+        if lack["kind"] == "variable" and lack["name"] in withheld(self._spec.environment, self._spec.guest_env):
+            return (
+                f"the variable {lack['name']} is kept from the model as a secret: JOB_GUEST_ENV={lack['name']} gives it"
+            )
+        return _LACKING[lack["kind"]].format(name=lack["name"] or "something", python=self.installation.python)
 
     def _new_guest(self) -> Guest:
         return Guest(self.installation, self._environment, self._scratch, self._log, user=self._user, gpus=self._gpus)
@@ -447,18 +467,19 @@ def _death(death: GuestDied, during: str) -> Failure:
     return failure
 
 
-def _refusal(reply: Mapping[str, Any], during: str) -> Failure:
+def _refusal(reply: Mapping[str, Any], during: str, hint: str | None) -> Failure:
+    """hint: on what the module says is missing."""
     message = str(reply["message"])
     if reply["kind"] == "unfit":
         several = "name one of them in DEEPAAS_V2_MODEL" if reply.get("several") else None
-        return ImageUnfit(message, several)
+        return ImageUnfit(message, several or hint)
     if reply["kind"] == "disk":
         return DiskTrouble(message)
     if reply["kind"] == "answer":
         return ItemFailed(message, "the module must return what JSON can hold, or a file")
     if during in ("predict", "program"):
-        return ItemFailed(f"the module failed: {message}")
-    return ImageUnfit(f"the module failed in {during}: {message}")
+        return ItemFailed(f"the module failed: {message}", hint)
+    return ImageUnfit(f"the module failed in {during}: {message}", hint)
 
 
 def _bytes_answer(written: Path, media_type: str | None, name: str | None) -> Answer:

@@ -15,22 +15,27 @@ import json
 import mimetypes
 import os
 import runpy
-import shutil
-import stat
 import sys
 import traceback
-from typing import Any, Dict, FrozenSet, Iterator, List, Optional, Set, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 ENTRY_POINTS = "deepaas.v2.model"
 # A module that closes or writes to the low descriptors does not meet our pipes here.
 HIGH_DESCRIPTOR = 512
 # Characters up to which an answer travels in the reply: a file costs more than all else about it.
 SMALL = 32 * 1024
-# Predictions that may fail, and sets of arguments that may come, before TMPDIR is cleared whatever the module may keep.
-SETTLING = 20
-# Not imported: no import system of ours comes near the module's, and no bytecode is left in the image.
-RULES = runpy.run_path(os.path.join(os.path.dirname(os.path.abspath(__file__)), "answer_rules.py"))
+
+
+def beside(name: str) -> Dict[str, Any]:
+    """A file of ours. Not imported: no import system of ours comes near the module's, and no bytecode is left in the
+    image."""
+    return runpy.run_path(os.path.join(os.path.dirname(os.path.abspath(__file__)), name))
+
+
+RULES = beside("answer_rules.py")
 disguised_error, finite, LARGEST = RULES["disguised_error"], RULES["finite"], RULES["LARGEST"]
+TemporaryFolder = beside("temporary_folder.py")["TemporaryFolder"]
+lacking = beside("lacking.py")["lacking"]
 
 
 class Refused(Exception):
@@ -93,7 +98,7 @@ def reply_to(guest: "Guest", request: Dict[str, Any]) -> Dict[str, Any]:
     except BaseException as error:  # SystemExit and KeyboardInterrupt too: the module must not end us
         traceback.print_exc()
         status = error.code if isinstance(error, SystemExit) else 1
-        return {"ok": False, "kind": "raised", "message": described(error), "exit": status}
+        return {"ok": False, "kind": "raised", "message": described(error), "lacks": lacking(error), "exit": status}
 
 
 def described(error: BaseException) -> str:
@@ -101,120 +106,6 @@ def described(error: BaseException) -> str:
         return "the module ended the interpreter, sys.exit(%r), instead of answering" % (error.code,)
     text = str(error).strip()
     return type(error).__name__ + (": " + text[:2000] if text else "")
-
-
-class TemporaryFolder:
-    """The module's TMPDIR. What predictions leave there is removed, or it would grow to the end of the job.
-
-    What was there once the module had answered for the first time stays, for it may remember the path: a model that was
-    unpacked in import, warm() or the first prediction; and so with other arguments, which may choose another model.
-    What is open stays too, and what is no file, link or folder: a socket.
-    """
-
-    def __init__(self, path: Optional[str]) -> None:
-        self.path = os.path.realpath(path) if path else None
-        self.kept: Dict[str, Tuple[int, FrozenSet[str]]] = {}  # by folder: when it was changed, and what was in it
-        self.settled: Set[str] = set()  # the arguments
-        self.failed = 0
-        self.held = 0  # how much of what was left is in use
-
-    def after_prediction(self, arguments: Dict[str, Any], succeeded: bool) -> None:
-        if self.path is None:
-            return
-        try:
-            asked = json.dumps(arguments, sort_keys=True)
-            if asked in self.settled or len(self.settled) >= SETTLING:
-                self.clear()
-            elif succeeded or self.failed >= SETTLING:
-                self.settled.add(asked)
-                self.kept = {
-                    folder: (changed_at(folder), frozenset(os.listdir(folder))) for folder in folders(self.path)
-                }
-            else:
-                self.failed += 1
-        except Exception:  # beside a module that may do anything: without it, predictions are as good
-            traceback.print_exc()
-            self.path = None
-
-    def clear(self) -> None:
-        """Where nothing was left, that is a system call for each folder that is kept."""
-        in_use: Optional[Set[str]] = None
-        self.held = 0
-        for folder, (changed, names) in list(self.kept.items()):
-            try:
-                if changed_at(folder) == changed:
-                    continue
-                left = [os.path.join(folder, name) for name in os.listdir(folder) if name not in names]
-            except OSError:  # the module has removed it
-                del self.kept[folder]
-                continue
-            if left and in_use is None:
-                in_use = open_files()
-            held = [path for path in left if not remove(path, in_use or set())]
-            self.held += len(held)
-            if not held:
-                self.kept[folder] = changed_at(folder), names
-
-
-def changed_at(folder: str) -> int:
-    return os.stat(folder).st_mtime_ns
-
-
-def folders(path: str) -> Iterator[str]:
-    for folder, _, _ in os.walk(path):
-        yield folder
-
-
-def open_files() -> Set[str]:
-    """What the processes of the module's session have open, mapped, or as their working folder: paths."""
-    found = set()  # type: Set[str]
-    for process in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            if os.getsid(int(process)) == os.getsid(0):
-                found.update(open_in("/proc/" + process))
-        except OSError:  # it has just ended, or is another user's
-            continue
-    return found
-
-
-def open_in(process: str) -> Iterator[str]:
-    yield os.readlink(process + "/cwd")
-    for number in os.listdir(process + "/fd"):
-        try:
-            yield os.readlink(process + "/fd/" + number)
-        except OSError:  # of the listing itself
-            continue
-    with open(process + "/maps", errors="surrogateescape") as maps:
-        for line in maps:
-            if "/" in line:
-                yield line.split(None, 5)[5].rstrip("\n")
-
-
-def remove(path: str, in_use: Set[str]) -> bool:
-    """Removes it with all that lies below it, unless some of it is in use. Whether it is gone."""
-    if is_in_use(path, in_use):
-        return False
-    try:
-        if stat.S_ISDIR(os.lstat(path).st_mode):
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            os.unlink(path)
-    except OSError:
-        pass
-    return not os.path.lexists(path)
-
-
-def is_in_use(path: str, in_use: Set[str]) -> bool:
-    # multiprocessing remembers its own folder (pymp-…) for as long as a process lives.
-    if path in in_use or os.path.basename(path).startswith("pymp-"):
-        return True
-    try:
-        kind = os.lstat(path).st_mode
-        if stat.S_ISDIR(kind):
-            return any(is_in_use(os.path.join(path, name), in_use) for name in os.listdir(path))
-    except OSError:  # removed since
-        return False
-    return not (stat.S_ISREG(kind) or stat.S_ISLNK(kind))
 
 
 class Guest:
@@ -234,7 +125,11 @@ class Guest:
             self.fields = dict(self.module.get_predict_args())
         except Exception as error:
             traceback.print_exc()
-            raise Refused("unfit", "get_predict_args() of %s fails: %s" % (name, described(error))) from None
+            raise Refused(
+                "unfit",
+                "get_predict_args() of %s fails: %s" % (name, described(error)),
+                lacks=lacking(error),
+            ) from None
         return {
             "name": name,
             "version": distribution_version(distribution),
@@ -323,7 +218,7 @@ def find_module(wanted: Optional[str]) -> Tuple[str, str, Any]:
         from deepaas.model import loading
     except Exception as error:
         traceback.print_exc()
-        raise Refused("unfit", "DEEPaaS cannot be imported: %s" % described(error)) from None
+        raise Refused("unfit", "DEEPaaS cannot be imported: %s" % described(error), lacks=lacking(error)) from None
     if not hasattr(loading, "get_available_models"):
         raise Refused("unfit", "this DEEPaaS is older than 1.0 and has no V2 model API")
     MISSING = missing_marker()
@@ -345,7 +240,11 @@ def find_module(wanted: Optional[str]) -> Tuple[str, str, Any]:
         return name, distribution, load()
     except BaseException as error:
         traceback.print_exc()
-        raise Refused("unfit", "the module %s fails to import: %s" % (name, described(error))) from None
+        raise Refused(
+            "unfit",
+            "the module %s fails to import: %s" % (name, described(error)),
+            lacks=lacking(error),
+        ) from None
 
 
 def entry_points() -> Dict[str, Tuple[str, Any]]:
@@ -436,7 +335,7 @@ def describe_field(name: str, field: Any) -> Dict[str, Any]:
         "default_text": default if isinstance(default, str) else None,
         "choices": [str(choice) for choice in choices] if choices else None,
         "described": "description" in field.metadata,
-        "help": str(field.metadata.get("description") or field.metadata.get("help") or "")[:500],
+        "help": str(field.metadata.get("description") or field.metadata.get("help") or "")[:10000],
     }
 
 
