@@ -1,5 +1,6 @@
 """What the pipeline's three stages do with one item: bring its input, run the model on it, take its result away."""
 
+import mimetypes
 import shutil
 import time
 from collections.abc import MutableMapping, Sequence
@@ -165,8 +166,12 @@ class Stages:
         try:
             for number, (each, seen) in enumerate(zip(item.inputs, found, strict=True)):
                 path = disk.subfolder(folder, str(number)) / each.file_name if apart else folder / each.file_name
-                storage.of_input(each.uri).download(seen, path)
-                files.append(LocalFile(path=path, media_type=seen.media_type))
+                store = storage.of_input(each.uri)
+                store.download(seen, path)
+                media_type = seen.media_type
+                if item.found and mimetypes.guess_type(path)[0] is None:  # which a listing does not tell
+                    media_type = store.stat(each.uri).media_type
+                files.append(LocalFile(path=path, media_type=media_type))
         except storage.StorageError as error:
             self._folders.give_back(folder)
             raise storage.on_input(error) from None

@@ -28,6 +28,7 @@ from supervisor.model import description, find, releases, strict_json
 from supervisor.model.answer_rules import LARGEST
 from supervisor.model.description import Field, Module
 from supervisor.model.environment import withheld
+from supervisor.model.first_bytes import EXTENSIONS, media_type_of
 from supervisor.model.guest import Guest, GuestDied, GuestDismissed, GuestTimeout
 from supervisor.model.usage import NOTHING, Usage, in_turn
 
@@ -37,6 +38,7 @@ _SEVERAL_FILES = "a command line carries one file, and the worker several"
 # Files and folders in TMPDIR that predictions have left in use, by descriptors that the module forgot to close: they
 # can be removed with its process alone, and at 1,024 of them it cannot open another file.
 _MOST_HELD = 250
+_UNKNOWN = "application/octet-stream"
 _LACKING = {
     "file": "the module wants {name}: build the image with it, or mount it there",
     "access": "the module may not use {name}: give its user the right to (JOB_RUN_AS is whom it runs as)",
@@ -45,17 +47,6 @@ _LACKING = {
     "variable": "the module wants the variable {name}: set it in the job's environment",
     "network": "the module wants {name} from the network: give the container one that leads there, or build the image "
     "with what it fetches",
-}
-# Beside what Python guesses, which differs between releases and knows none of these.
-_SUFFIXES = {
-    "application/json": ".json",
-    "application/zip": ".zip",
-    "application/octet-stream": ".bin",
-    "image/tiff": ".tif",
-    "image/jpeg": ".jpg",
-    "text/plain": ".txt",
-    "text/csv": ".csv",
-    "video/mp4": ".mp4",
 }
 
 
@@ -482,18 +473,41 @@ def _refusal(reply: Mapping[str, Any], during: str, hint: str | None) -> Failure
     return ImageUnfit(f"the module failed in {during}: {message}", hint)
 
 
-def _bytes_answer(written: Path, media_type: str | None, name: str | None) -> Answer:
-    """A file as the module made it, under its own extension: that of its name, else that of its media type."""
-    guessed = mimetypes.guess_type(name)[0] if name else None
-    media_type = (
-        media_type if media_type and media_type != "application/json" else guessed or "application/octet-stream"
-    )
+def _bytes_answer(written: Path, accept: str | None, name: str | None) -> Answer:
+    """A file as the module made it. accept: the media type that it was asked for; name: that of a file it returned.
+
+    What was asked for is believed where it names a type; a wildcard, or a type that nobody knows, says less than the
+    file's first bytes, and without a type its name comes first.
+    """
+    named = mimetypes.guess_type(name)[0] if name else None
     own = PurePath(name).suffix.lower() if name else ""
-    suffix = own if own and guessed == media_type else suffix_for(media_type)
-    return Answer(source=written, suffix=suffix, media_type=media_type, runner="worker")
+    asked = _plain(accept) if accept else None
+    if asked in (None, "application/json"):
+        media_type = named or media_type_of(str(written)) or _UNKNOWN
+    elif "*" in asked:
+        media_type = media_type_of(str(written)) or named or _UNKNOWN
+    elif _known_suffix(asked) is None:
+        seen = media_type_of(str(written)) or named
+        return Answer(
+            source=written, suffix=suffix_for(seen) if seen else own or ".bin", media_type=asked, runner=releases.WORKER
+        )
+    else:
+        media_type = asked
+    if media_type == "application/json" and named is None:
+        return _json_answer(written, releases.WORKER, raw=True)
+    suffix = own if own and named == media_type else suffix_for(media_type)
+    return Answer(source=written, suffix=suffix, media_type=media_type, runner=releases.WORKER)
 
 
 def suffix_for(media_type: str) -> str:
     """The extension of a result of this media type, as results are named."""
-    plain = media_type.partition(";")[0].strip().lower()
-    return _SUFFIXES.get(plain) or mimetypes.guess_extension(plain) or ".bin"
+    return _known_suffix(_plain(media_type)) or ".bin"
+
+
+def _known_suffix(media_type: str) -> str | None:
+    return EXTENSIONS.get(media_type) or mimetypes.guess_extension(media_type)
+
+
+def _plain(media_type: str) -> str:
+    """Without parameters."""
+    return media_type.partition(";")[0].strip().lower()

@@ -36,6 +36,7 @@ RULES = beside("answer_rules.py")
 disguised_error, finite, LARGEST = RULES["disguised_error"], RULES["finite"], RULES["LARGEST"]
 TemporaryFolder = beside("temporary_folder.py")["TemporaryFolder"]
 lacking = beside("lacking.py")["lacking"]
+FIRST_BYTES = beside("first_bytes.py")
 
 
 class Refused(Exception):
@@ -353,6 +354,16 @@ def local(text: str) -> str:
     return os.fsdecode(text.encode("utf-8", "surrogateescape"))
 
 
+def content_type(path: str, said: Optional[str]) -> str:
+    """As a client of the REST API would name it: by the file's name, then as its storage says, then by its first
+    bytes. Some modules split the type and crash on None."""
+    said = (said or "").partition(";")[0].strip().lower() or None
+    named = mimetypes.guess_type(path)[0]
+    if named is None and said in FIRST_BYTES["SAYS_NOTHING"] | {None}:
+        named = FIRST_BYTES["media_type_of"](path)
+    return named or said or "application/octet-stream"
+
+
 def uploads(name: str, field: Any, path: str, media_type: Optional[str]) -> Any:
     """What the REST API hands over for an uploaded file."""
     from deepaas.model.v2.wrapper import UploadedFile
@@ -360,8 +371,7 @@ def uploads(name: str, field: Any, path: str, media_type: Optional[str]) -> Any:
     values = {
         "name": name,
         "filename": local(path),
-        # Some modules split the type and crash on None.
-        "content_type": mimetypes.guess_type(path)[0] or media_type or "application/octet-stream",
+        "content_type": content_type(path, media_type),
         "original_filename": os.path.basename(path),
     }
     upload = UploadedFile(**{key: values[key] for key in UploadedFile._fields})
