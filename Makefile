@@ -44,30 +44,30 @@ lint: $(READY) ## ruff and mypy --strict
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m scripts.catalogue --check
+	$(BIN)/python -m scripts.images.catalogue --check
 
 audit: $(READY) ## known vulnerabilities of the runtime layer: [OSV_URL=…] [DEBIAN_TRACKER=url or file] [IGNORE="CVE-…"]; needs the internet
-	@$(BIN)/python -m scripts.audit $${OSV_URL:+--osv-url "$$OSV_URL"} $${DEBIAN_TRACKER:+--debian-tracker "$$DEBIAN_TRACKER"} \
+	@$(BIN)/python -m scripts.images.audit $${OSV_URL:+--osv-url "$$OSV_URL"} $${DEBIAN_TRACKER:+--debian-tracker "$$DEBIAN_TRACKER"} \
 	  $(addprefix --ignore ,$(IGNORE))
 
 runtime: ## build the private runtime, build/runtime/runtime.tar, in a container
 	@images/runtime/build
 
 images: $(READY) runtime ## bake the supervisor on catalogue images: MODEL=… [VARIANT=cpu|gpu|all] [REGISTRY=…] [TAG=…] [BASE=…] [PUSH=1] [JOBS=n] [CHECK=load]
-	@$(BIN)/python -m scripts.build_images "$${MODEL:?say which: MODEL=voice-activity}" $(named) $${BASE:+--base "$$BASE"} \
+	@$(BIN)/python -m scripts.images.builder "$${MODEL:?say which: MODEL=voice-activity}" $(named) $${BASE:+--base "$$BASE"} \
 	  $${JOBS:+--jobs "$$JOBS"} $${CHECK:+--check "$$CHECK"} $(call on,$(PUSH),--push)
 
 run: $(READY) ## run a derived image on a file: MODEL=… FILE=… [OUT=dir] [VARIANT=gpu] [ARGS='{"threshold": 0.6}']
-	@$(BIN)/python -m scripts.run_local "$${MODEL:?say which: MODEL=voice-activity}" "$${FILE:?name the file: FILE=x.wav}" $(named) \
+	@$(BIN)/python -m scripts.images.run "$${MODEL:?say which: MODEL=voice-activity}" "$${FILE:?name the file: FILE=x.wav}" $(named) \
 	  $${OUT:+--out "$$OUT"} $${ARGS:+--args "$$ARGS"} $${NETWORK:+--network "$$NETWORK"}
 
 job-definitions: $(READY) ## render Batch job definitions: MODEL=… REGISTRY=… [VARIANT=…] [ROLE=…] [EXECUTION_ROLE=…] [REGISTER=1]
-	@$(BIN)/python -m scripts.job_definitions "$${MODEL:?say which: MODEL=voice-activity}" $(named) $${ROLE:+--role "$$ROLE"} \
+	@$(BIN)/python -m scripts.batch.definitions "$${MODEL:?say which: MODEL=voice-activity}" $(named) $${ROLE:+--role "$$ROLE"} \
 	  $${EXECUTION_ROLE:+--execution-role "$$EXECUTION_ROLE"} $${LOG_GROUP:+--log-group "$$LOG_GROUP"} \
 	  $${TIMEOUT:+--timeout "$$TIMEOUT"} $(call on,$(PUBLIC_IP),--public-ip) $(call on,$(REGISTER),--register)
 
 submit-one: $(READY) ## submit one Batch job: MODEL=… INPUT=s3://… OUTPUT=s3://… [QUEUE=…] [ARGS=…] [WAIT=1]
-	@$(BIN)/python -m scripts.submit "$${MODEL:?say which: MODEL=voice-activity}" "$${INPUT:?name it: INPUT=s3://bucket/key}" \
+	@$(BIN)/python -m scripts.batch.submit "$${MODEL:?say which: MODEL=voice-activity}" "$${INPUT:?name it: INPUT=s3://bucket/key}" \
 	  "$${OUTPUT:?name it: OUTPUT=s3://bucket/results/}" $${VARIANT:+--variant "$$VARIANT"} $${QUEUE:+--queue "$$QUEUE"} \
 	  $(call on,$(FARGATE),--fargate) $${ARGS:+--args "$$ARGS"} $(call on,$(WAIT),--wait)
 
@@ -77,20 +77,20 @@ report: $(READY) ## merge status documents into one page: STATUS=folder or s3://
 
 bench: $(READY) runtime ## measure the README's figures anew, each against its yardstick
 	$(BIN)/python -m benchmarks
-	$(BIN)/python -m scripts.tables
+	$(BIN)/python -m scripts.docs.tables
 
 reliability: $(READY) ## make everything go wrong that can, and write what came of it to docs/reliability.md (5 minutes)
 	@$(BIN)/python scripts/environments.py 2.6.0 >/dev/null
 	$(BIN)/python -m benchmarks.reliability
 
 catalogue: $(READY) ## print what is known of each module with a file input
-	@$(BIN)/python -m scripts.catalogue $(MODEL)
+	@$(BIN)/python -m scripts.images.catalogue $(MODEL)
 
 docs: $(READY) ## write the generated tables into README.md and docs/
-	$(BIN)/python -m scripts.tables
+	$(BIN)/python -m scripts.docs.tables
 
 deepaas-table: $(READY) ## write docs/deepaas.md's table from the last make test-all
-	$(BIN)/python -m scripts.deepaas_table build/test.xml build/test-all.xml --update docs/deepaas.md
+	$(BIN)/python -m scripts.docs.deepaas_table build/test.xml build/test-all.xml --update docs/deepaas.md
 
 clean: ## remove what was made
 	rm -rf $(VENV) .cache build .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.figures import Figure
-from scripts.derived import ROOT
+from scripts.images.derived import ROOT
 
 DERIVED = "deepaas-batch/voice-activity:cpu"
 
@@ -75,7 +75,7 @@ def _fresh_builds(base: str, builds: int = 5) -> Figure:
 
 
 def _build(*arguments: str) -> None:
-    command = [sys.executable, "-m", "scripts.build_images", *arguments]
+    command = [sys.executable, "-m", "scripts.images.builder", *arguments]
     subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
 
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 
-from scripts import build_images, job_definitions, submit
+from scripts.batch import definitions, submit
+from scripts.images import builder
 from tests.conftest import REPOSITORY, S3Server
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def voice_activity(runtime: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     """build.json of voice-activity's cpu image."""
     record = tmp_path_factory.mktemp("build") / "build.json"
     arguments = ["voice-activity", "--variant", "cpu", "--registry", REGISTRY, "--record", str(record)]
-    assert build_images.main(arguments) == 0
+    assert builder.main(arguments) == 0
     return record
 
 
@@ -66,7 +67,7 @@ def register(batch: BatchClient, voice_activity: Path, tmp_path: Path) -> Callab
 
     def run() -> int:
         options = ["--registry", REGISTRY, "--record", str(voice_activity), "--out", str(tmp_path), "--platform", "ec2"]
-        return job_definitions.main(["voice-activity", "--variant", "cpu", "--register", *options])
+        return definitions.main(["voice-activity", "--variant", "cpu", "--register", *options])
 
     return run
 

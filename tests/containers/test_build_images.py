@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 from docker import DockerClient
 
-from scripts import build_images, job_definitions
+from scripts.batch import definitions
+from scripts.images import builder
 
 pytestmark = pytest.mark.containers
 
@@ -32,7 +33,7 @@ def images(runtime: Path, tmp_path: Path, engine: DockerClient) -> Iterator[Call
     record = tmp_path / "build.json"
 
     def run(*arguments: str, registry: str = REGISTRY) -> int:
-        return build_images.main([*arguments, "--registry", registry, "--record", str(record)])
+        return builder.main([*arguments, "--registry", registry, "--record", str(record)])
 
     yield run
     for image in recorded(tmp_path):
@@ -170,7 +171,7 @@ def test_a_pushed_image_is_recorded_by_its_registrys_digest_and_its_definition_n
     assert built["digest"] == digest
 
     options = ("--registry", f"{registry}/team", "--record", str(tmp_path / "build.json"), "--out", str(tmp_path))
-    assert job_definitions.main(["yolov8", *options]) == 0
+    assert definitions.main(["yolov8", *options]) == 0
     definition = json.loads((tmp_path / "yolov8-cpu.json").read_text())
     assert definition["containerProperties"]["image"] == f"{registry}/team/yolov8@{digest}"
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from docker import DockerClient
 
-from scripts import build_images
+from scripts.images import builder
 from tests.containers import images
 from tests.containers.jobs import Jobs
 from tests.containers.tracked import Containers
@@ -32,7 +32,7 @@ def made(runtime: Path, engine: DockerClient, tmp_path: Path) -> Iterator[Callab
 
     def make(base: str, *options: str) -> int:
         common = ("yolov8", "--variant", "cpu", "--registry", REGISTRY, "--record", str(tmp_path / "build.json"))
-        return build_images.main([*common, "--base", base, "--no-pull", *options])
+        return builder.main([*common, "--base", base, "--no-pull", *options])
 
     yield make
     for image in engine.images.list(name=f"{REGISTRY}/*"):

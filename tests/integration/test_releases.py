@@ -1,6 +1,6 @@
 """Every test module on every DEEPaaS release, by every runner: the right answer, or an honest failure.
 
-What comes of it is the table in docs/deepaas.md: see scripts/deepaas_table.py.
+What comes of it is the table in docs/deepaas.md: see scripts/docs/deepaas_table.py.
 """
 
 import ast

@@ -7,8 +7,8 @@ from functools import cache
 
 import pytest
 
-from scripts import catalogue
-from scripts.catalogue import Module
+from scripts.images import catalogue
+from scripts.images.catalogue import Module
 
 _load = cache(catalogue.load)
 

@@ -22,10 +22,10 @@ from docker.errors import APIError, DockerException
 from docker.models.containers import Container
 from docker.types import DeviceRequest, Mount
 
-from scripts import catalogue, derived
-from scripts.catalogue import VARIANTS, InvalidCatalogue, Module, UnknownModule
-from scripts.derived import ROOT, BadName, Name
-from scripts.engine import NoEngine, connect, find_image, in_words
+from scripts.images import catalogue, derived
+from scripts.images.catalogue import VARIANTS, InvalidCatalogue, Module, UnknownModule
+from scripts.images.derived import ROOT, BadName, Name
+from scripts.images.engine import NoEngine, connect, find_image, in_words
 from supervisor.failures import BadUsage, DeviceMissing, Failure, InputMissing, OutputUnwritable
 
 OUT = ROOT / "build" / "out"
@@ -203,7 +203,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m scripts.run_local",
+        prog="python -m scripts.images.run",
         description="Runs a derived image on one test file, as a Batch job would: as you (uid and gid), the file"
         " mounted read-only, result and status in OUT, the log on this terminal, and the container's exit code.",
         epilog="Build the image first: `make images MODEL=…`. Ctrl-C stops the container. Example:"

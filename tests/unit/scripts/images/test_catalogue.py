@@ -11,8 +11,8 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from scripts import catalogue
-from scripts.catalogue import InvalidCatalogue, Module, UnknownModule, find, load
+from scripts.images import catalogue
+from scripts.images.catalogue import InvalidCatalogue, Module, UnknownModule, find, load
 
 # Memory in GiB that Fargate offers for a number of vCPUs:
 # https://docs.aws.amazon.com/batch/latest/userguide/fargate.html
@@ -497,7 +497,8 @@ def test_an_invalid_file_is_one_line(capsys: pytest.CaptureFixture[str], tmp_pat
     write(tmp_path, sound | {"title": 1, "timeout_seconds": 1})
     code, _, err = run(capsys, "--images", str(tmp_path))
     assert code == 1
-    assert re.fullmatch(r".*sound\.yaml:2: title: .*\(and 1 more: python -m scripts\.catalogue --check\)\n", err)
+    wanted = r".*sound\.yaml:2: title: .*\(and 1 more: python -m scripts\.images\.catalogue --check\)\n"
+    assert re.fullmatch(wanted, err)
 
 
 def test_an_unknown_module_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

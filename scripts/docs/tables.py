@@ -1,10 +1,10 @@
 """Writes the tables in README.md and docs/ that are generated from the code, or says that they are stale.
 
-    python -m scripts.tables            write them
-    python -m scripts.tables --check    exit 1 where one is out of date
+    python -m scripts.docs.tables            write them
+    python -m scripts.docs.tables --check    exit 1 where one is out of date
 
 The variables come from supervisor/job.py, the exit codes from supervisor/failures.py, the status and its schema from
-supervisor/status/schema.py, Batch's retry rules from scripts/batch_retry.py, the figures from benchmarks/results.json,
+supervisor/status/schema.py, Batch's retry rules from scripts/batch/retry.py, the figures from benchmarks/results.json,
 the catalogue from images/.
 """
 
@@ -15,13 +15,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import figures, plot
-from scripts import batch_retry, catalogue
-from scripts.regions import replace_region
+from scripts.batch import retry
+from scripts.docs.regions import replace_region
+from scripts.images import catalogue
 from supervisor.failures import SUCCESS, TABLE
 from supervisor.job import VARIABLES
 from supervisor.status.schema import MEMBERS, schema
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def variables() -> str:
@@ -74,7 +75,7 @@ def documents() -> dict[Path, str]:
     home = replace_region(home, "figures", figures.table())
     return {
         plot.PLOT: plot.svg(),
-        batch: replace_region(batch.read_text(), "retries", batch_retry.markdown()),
+        batch: replace_region(batch.read_text(), "retries", retry.markdown()),
         contract: replace_region(text, "exit-codes", exit_codes()),
         REPOSITORY / "docs" / "status.schema.json": json.dumps(schema(), indent=2, ensure_ascii=False) + "\n",
         readme: replace_region(home, "catalogue", catalogue.markdown(catalogue.load().values())),
@@ -83,7 +84,7 @@ def documents() -> dict[Path, str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m scripts.tables", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m scripts.docs.tables", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a table is stale")
     options = parser.parse_args(argv)

@@ -34,10 +34,10 @@ from docker.models.containers import Container
 from docker.models.images import Image
 from docker.types import DeviceRequest
 
-from scripts import catalogue, derived
-from scripts.catalogue import VARIANTS, InvalidCatalogue, Module, UnknownModule, Variant
-from scripts.derived import ROOT, BadName, BadRecord, Built, Check, Name
-from scripts.engine import NoEngine, connect, find_image, in_words, registry_digest
+from scripts.images import catalogue, derived
+from scripts.images.catalogue import VARIANTS, InvalidCatalogue, Module, UnknownModule, Variant
+from scripts.images.derived import ROOT, BadName, BadRecord, Built, Check, Name
+from scripts.images.engine import NoEngine, connect, find_image, in_words, registry_digest
 from supervisor import __version__
 from supervisor.model.environment import image_environment
 
@@ -689,7 +689,7 @@ def _positive(text: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m scripts.build_images",
+        prog="python -m scripts.images.builder",
         description="Builds derived images: a catalogue image, unmodified, plus the supervisor and its private runtime,"
         " called REGISTRY/<module>:[TAG-]<variant>. Then runs `supervisor check` in each; a GPU that this machine lacks"
         " does not count against a gpu image.",

@@ -13,11 +13,12 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from scripts import catalogue, derived, job_definitions
-from scripts.batch_retry import Platform, retry_strategy
-from scripts.job_definitions import FARGATE_GIB, NotRendered, Settings, platforms, register, render, validate
+from scripts.batch import definitions
+from scripts.batch.definitions import FARGATE_GIB, NotRendered, Settings, platforms, register, render, validate
+from scripts.batch.retry import Platform, retry_strategy
+from scripts.images import catalogue, derived
 from supervisor.job import VARIABLES
-from tests.unit.scripts.test_derived import BUILT
+from tests.unit.scripts.images.test_derived import BUILT
 
 if TYPE_CHECKING:
     from mypy_boto3_batch import BatchClient
@@ -245,7 +246,7 @@ def record(tmp_path: Path) -> Path:
 
 
 def run(record: Path, *arguments: str) -> int:
-    return job_definitions.main([*arguments, "--record", str(record), "--out", str(record.parent / "definitions")])
+    return definitions.main([*arguments, "--record", str(record), "--out", str(record.parent / "definitions")])
 
 
 def test_definitions_are_written_for_each_variant_and_platform(record: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.derived import BadName, BadRecord, Built, Check, Name, read, record
+from scripts.images.derived import BadName, BadRecord, Built, Check, Name, read, record
 
 BUILT = Built(
     name="deepaas-batch/voice-activity:cpu",

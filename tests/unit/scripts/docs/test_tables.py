@@ -1,6 +1,6 @@
 """The tables in the documents say what the code says."""
 
-from scripts import tables
+from scripts.docs import tables
 
 
 def test_every_generated_table_is_up_to_date() -> None:

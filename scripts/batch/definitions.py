@@ -25,11 +25,11 @@ import botocore.session
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.validate import ParamValidator
 
-from scripts import catalogue, derived
-from scripts.batch_retry import Platform, retry_strategy
-from scripts.catalogue import VARIANTS, InvalidCatalogue, Module, UnknownModule, Variant
-from scripts.derived import ROOT, BadName, BadRecord, Built, Name
-from scripts.run_local import job_variables
+from scripts.batch.retry import Platform, retry_strategy
+from scripts.images import catalogue, derived
+from scripts.images.catalogue import VARIANTS, InvalidCatalogue, Module, UnknownModule, Variant
+from scripts.images.derived import ROOT, BadName, BadRecord, Built, Name
+from scripts.images.run import job_variables
 
 if TYPE_CHECKING:
     from botocore.model import Shape
@@ -358,7 +358,7 @@ def _seconds(text: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m scripts.job_definitions",
+        prog="python -m scripts.batch.definitions",
         description="Renders AWS Batch job definitions for derived images that `make images` built, for EC2 and, on"
         " the CPU, for Fargate, as JSON in build/job-definitions. With --register, registers each that changed since"
         " its latest revision, and prints ARN and revision.",

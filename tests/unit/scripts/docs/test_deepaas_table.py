@@ -7,7 +7,7 @@ from xml.sax.saxutils import quoteattr
 
 import pytest
 
-from scripts.deepaas_table import Incomplete, main, read
+from scripts.docs.deepaas_table import Incomplete, main, read
 from tests.conftest import REPOSITORY
 from tests.integration.cases import COLUMNS
 from tests.modules.install import names
@@ -35,7 +35,7 @@ def test_every_command_and_path_in_the_document_is_there() -> None:
     text = DOCUMENT.read_text()
     assert (REPOSITORY / "tests" / "integration" / "test_releases.py").exists()
     assert "tests/integration/test_releases.py" in text
-    assert "scripts.deepaas_table" in text
+    assert "scripts.docs.deepaas_table" in text
 
 
 def report(path: Path, *cells: Mapping[str, object], failed: str = "") -> Path:

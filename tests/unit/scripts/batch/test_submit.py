@@ -9,10 +9,11 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from scripts import catalogue, submit
-from scripts.job_definitions import Settings, register, render
-from scripts.submit import Submission
-from tests.unit.scripts.test_derived import BUILT
+from scripts.batch import submit
+from scripts.batch.definitions import Settings, register, render
+from scripts.batch.submit import Submission
+from scripts.images import catalogue
+from tests.unit.scripts.images.test_derived import BUILT
 
 if TYPE_CHECKING:
     from mypy_boto3_batch import BatchClient

@@ -25,7 +25,7 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-IMAGES = Path(__file__).resolve().parent.parent / "images"
+IMAGES = Path(__file__).resolve().parents[2] / "images"
 SCHEMA = IMAGES / "schema.json"
 
 Variant = Literal["cpu", "gpu"]
@@ -40,7 +40,7 @@ class InvalidCatalogue(Exception):
     """A file of the catalogue is not as the schema wants it; the message is one line, `faults` has all of them."""
 
     def __init__(self, faults: list[Fault]) -> None:
-        more = f" (and {len(faults) - 1} more: python -m scripts.catalogue --check)" if len(faults) > 1 else ""
+        more = f" (and {len(faults) - 1} more: python -m scripts.images.catalogue --check)" if len(faults) > 1 else ""
         super().__init__(f"{faults[0]}{more}")
         self.faults = faults
 
@@ -422,7 +422,7 @@ def _answer(options: argparse.Namespace, modules: dict[str, Module]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m scripts.catalogue",
+        prog="python -m scripts.images.catalogue",
         description="Shows the catalogue of modules that `make images MODEL=…` can build on, from images/*.yaml.",
         epilog="copies: whether several copies predict side by side without mixing their items up (many), or one at a"
         " time (1); network: when the image needs one. A module marked * cannot work as it stands; the reason is below"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from docker import DockerClient
 
-from scripts import run_local
+from scripts.images.run import main
 from tests.conftest import REPOSITORY
 from tests.containers import images
 from tests.modules.install import install
@@ -44,7 +44,7 @@ def run(image: Callable[[str], None], tmp_path: Path) -> Callable[..., int]:
     def run(file: Path, *options: str, variant: str = "cpu") -> int:
         image(variant)
         common = ("--registry", REGISTRY, "--out", str(tmp_path / "out"), "--variant", variant)
-        return run_local.main(["voice-activity", str(file), *common, *options])
+        return main(["voice-activity", str(file), *common, *options])
 
     return run
 
@@ -95,7 +95,7 @@ def test_the_containers_exit_code_is_passed_on(
 def test_an_image_that_is_not_built_is_said_with_the_command_that_builds_it(
     engine: DockerClient, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_local.main(["yolov8", str(file), "--out", str(tmp_path / "out"), "--tag", "none-such"]) == 64
+    assert main(["yolov8", str(file), "--out", str(tmp_path / "out"), "--tag", "none-such"]) == 64
 
     [line] = capsys.readouterr().err.splitlines()
     assert "make images MODEL=yolov8 VARIANT=cpu TAG=none-such" in line
@@ -120,7 +120,7 @@ def test_ctrl_c_stops_the_container_and_leaves_none(
     slow = images.build_base(engine, images.Base(name="python311", context=with_slow_module))
     engine.images.get(images.derive(engine, slow, "cpu", MODULE="slow")).tag(f"{REGISTRY}/voice-activity", "slow-cpu")
     arguments = [str(file), "--registry", REGISTRY, "--tag", "slow", "--out", str(tmp_path / "out")]
-    command = [sys.executable, "-m", "scripts.run_local", "voice-activity", *arguments, "--args", '{"seconds": 600}']
+    command = [sys.executable, "-m", "scripts.images.run", "voice-activity", *arguments, "--args", '{"seconds": 600}']
     try:
         with subprocess.Popen(
             command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scripts.regions import NoSuchRegion, replace_region
+from scripts.docs.regions import NoSuchRegion, replace_region
 
 
 def document(inside: str) -> str:

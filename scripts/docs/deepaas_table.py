@@ -1,7 +1,7 @@
 """The table in docs/deepaas.md, from the report of a test run that filled its cells.
 
     pytest tests/integration/test_releases.py -n 2 --junitxml=build/releases.xml
-    python -m scripts.deepaas_table build/releases.xml --update docs/deepaas.md
+    python -m scripts.docs.deepaas_table build/releases.xml --update docs/deepaas.md
 
 Each test leaves a property `deepaas` in the report: JSON with the cell's place (module, release, python) and what was
 seen there (exit code, runners, what JOB_RUNNER=cli says). Without --update the table goes to stdout.
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from scripts.regions import NoSuchRegion, replace_region
+from scripts.docs.regions import NoSuchRegion, replace_region
 
 REGION = "releases"
 PROPERTY = "deepaas"

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from scripts import build_images, catalogue
-from scripts.build_images import JsonProgress, Order, OrderFailed, Outcome, Runtime, TerminalProgress
-from scripts.derived import ROOT, Name
-from tests.unit.scripts.test_derived import BUILT
+from scripts.images import builder, catalogue
+from scripts.images.builder import JsonProgress, Order, OrderFailed, Outcome, Runtime, TerminalProgress
+from scripts.images.derived import ROOT, Name
+from tests.unit.scripts.images.test_derived import BUILT
 
 pytestmark = pytest.mark.usefixtures("catalogue_read_once")
 
@@ -21,7 +21,7 @@ MODULES = catalogue.load()
 
 
 def plan(*models: str, variant: str = "all", base: str | None = None) -> list[Order | str]:
-    return build_images.plan(MODULES, models, variant, base=base)
+    return builder.plan(MODULES, models, variant, base=base)
 
 
 def names(orders: list[Order | str]) -> list[str]:
@@ -100,7 +100,7 @@ def test_a_runtime_that_is_not_built_is_said(tmp_path: Path) -> None:
 
 # What goes into an image.
 
-BASE = build_images.Base(name="mine:1", id="sha256:1", digest="sha256:2", size=1)
+BASE = builder.Base(name="mine:1", id="sha256:1", digest="sha256:2", size=1)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_the_image_is_told_what_the_catalogue_knows_of_its_module(
     [order] = plan(model, variant="cpu")
 
     assert isinstance(order, Order)
-    arguments = build_images._build_arguments(order, BASE)
+    arguments = builder._build_arguments(order, BASE)
     assert (arguments["MODULE_COPIES"], arguments["MODULE_NETWORK"], arguments["MODULE_RESULTS"]) == (
         copies,
         network,
@@ -130,7 +130,7 @@ def test_every_build_argument_is_one_that_the_dockerfiles_take(variant: str) -> 
 
     assert isinstance(order, Order)
     taken = set(re.findall(r"^ARG (\w+)", (ROOT / f"Dockerfile.{variant}").read_text(), re.MULTILINE))
-    assert build_images._build_arguments(order, BASE).keys() == taken
+    assert builder._build_arguments(order, BASE).keys() == taken
 
 
 # The command.
@@ -145,7 +145,7 @@ def test_every_build_argument_is_one_that_the_dockerfiles_take(variant: str) -> 
     ],
 )
 def test_bad_usage_is_one_line_and_exit_2(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert build_images.main(arguments) == 2
+    assert builder.main(arguments) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert said in line
 
@@ -155,14 +155,14 @@ def test_no_engine_is_one_line_and_exit_1(
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
 
-    assert build_images.main(["yolov8"]) == 1
+    assert builder.main(["yolov8"]) == 1
     [line] = capsys.readouterr().err.splitlines()
     assert "no Docker engine answers" in line
 
 
 def test_the_number_of_jobs_must_be_a_number(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        build_images.main(["yolov8", "--jobs", "0"])
+        builder.main(["yolov8", "--jobs", "0"])
     assert "'0' is not a number from 1 up" in capsys.readouterr().err
 
 
@@ -180,7 +180,7 @@ def test_orders_run_side_by_side_and_answer_in_their_order() -> None:
         both_here.wait()
         return Outcome(name=str(order.name), state="built")
 
-    outcomes = build_images.side_by_side(work, [order(1), order(2)], jobs=2)
+    outcomes = builder.side_by_side(work, [order(1), order(2)], jobs=2)
 
     assert [outcome.name for outcome in outcomes] == ["deepaas-batch/module-1:cpu", "deepaas-batch/module-2:cpu"]
 
@@ -192,7 +192,7 @@ def test_no_more_orders_run_at_once_than_jobs() -> None:
         threads.add(threading.get_ident())
         return Outcome(name=str(order.name), state="built")
 
-    build_images.side_by_side(work, [order(number) for number in range(9)], jobs=1)
+    builder.side_by_side(work, [order(number) for number in range(9)], jobs=1)
 
     assert len(threads) == 1
 
@@ -202,7 +202,7 @@ def test_a_bug_in_one_order_is_raised_and_does_not_hang() -> None:
         raise RuntimeError("a bug")
 
     with pytest.raises(RuntimeError, match="a bug"):
-        build_images.side_by_side(work, [order(1)], jobs=1)
+        builder.side_by_side(work, [order(1)], jobs=1)
 
 
 # Telling.
@@ -237,7 +237,7 @@ def test_progress_on_a_terminal_is_one_line_written_over() -> None:
 def test_the_table_tells_of_each_image_what_became_of_it() -> None:
     built = Outcome(name=BUILT.name, state="built", seconds=8.54, built=BUILT)
 
-    assert build_images.table([built, FAILED]).splitlines() == [
+    assert builder.table([built, FAILED]).splitlines() == [
         "image                             state   digest                base           MB  added MB  seconds  check",
         "deepaas-batch/voice-activity:cpu  built   111111111111 (local)  222222222222  472        48      8.5  ok",
         "deepaas-batch/yolov8:cpu          failed  -                     -               -         -      1.3  -",

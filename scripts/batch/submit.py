@@ -19,11 +19,11 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from scripts import catalogue
-from scripts.batch_retry import Platform
-from scripts.catalogue import VARIANTS, InvalidCatalogue, UnknownModule
-from scripts.job_definitions import NotRendered, connect, definition_name, in_words, latest
-from scripts.run_local import predict_args
+from scripts.batch.definitions import NotRendered, connect, definition_name, in_words, latest
+from scripts.batch.retry import Platform
+from scripts.images import catalogue
+from scripts.images.catalogue import VARIANTS, InvalidCatalogue, UnknownModule
+from scripts.images.run import predict_args
 from supervisor.failures import SUCCESS, BadUsage
 
 if TYPE_CHECKING:
@@ -250,7 +250,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m scripts.submit",
+        prog="python -m scripts.batch.submit",
         description="Submits one job to AWS Batch with the latest revision of the module's job definition, and prints"
         " how to follow it.",
         epilog="With --wait the job's states and log are shown until it ends, and the exit code is the container's."

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.batch_retry import ATTEMPTS, MOST_ATTEMPTS, MOST_RULES, Ending, Platform, decide, refusals, retry_strategy
+from scripts.batch.retry import ATTEMPTS, MOST_ATTEMPTS, MOST_RULES, Ending, Platform, decide, refusals, retry_strategy
 from supervisor.failures import SUCCESS, TABLE, Failure
 
 PLATFORMS: tuple[Platform, ...] = ("EC2", "FARGATE")

@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from scripts.catalogue import Variant
+from scripts.images.catalogue import Variant
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 RECORD = ROOT / "build" / "build.json"
 REGISTRY = "deepaas-batch"
 VERSION = 1

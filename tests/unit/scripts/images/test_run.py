@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts import catalogue, run_local
-from scripts.run_local import job_variables
+from scripts.images import catalogue, run
+from scripts.images.run import job_variables
 
 pytestmark = pytest.mark.usefixtures("catalogue_read_once")
 
@@ -47,6 +47,6 @@ def test_a_mistake_is_one_line_with_the_code_of_its_kind(
     monkeypatch.chdir(tmp_path)
     Path("a.wav").write_bytes(b"RIFF")
 
-    assert run_local.main(["--out", str(tmp_path / "out"), *arguments]) == code
+    assert run.main(["--out", str(tmp_path / "out"), *arguments]) == code
     [line] = capsys.readouterr().err.splitlines()
     assert said in line

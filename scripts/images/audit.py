@@ -1,8 +1,8 @@
 """Says what of the runtime layer is known to be vulnerable, and whether a fix is there to take.
 
     make audit
-    python -m scripts.audit --json
-    python -m scripts.audit --debian-tracker tracker.json --osv-url https://mirror.example.org/v1/query
+    python -m scripts.images.audit --json
+    python -m scripts.images.audit --debian-tracker tracker.json --osv-url https://mirror.example.org/v1/query
 
 Wheels (images/runtime/requirements.txt) are asked about at OSV, by pip-audit; Debian's packages (the layer's in
 images/runtime/debian.lock: glibc, OpenSSL, CPython itself) at Debian's security tracker, one document of some 70 MB.
@@ -21,10 +21,10 @@ from typing import Any
 
 import requests
 
-from scripts.debian_versions import Version
+from scripts.images.debian_versions import Version
 from supervisor.failures import BadUsage, Failure, PassingTrouble
 
-RUNTIME = Path(__file__).resolve().parents[1] / "images" / "runtime"
+RUNTIME = Path(__file__).resolve().parents[2] / "images" / "runtime"
 OSV = "https://api.osv.dev/v1/query"
 TRACKER = "https://security-tracker.debian.org/tracker/data/json"
 RELEASE = "bookworm"
@@ -115,7 +115,7 @@ def _tracker(place: str) -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m scripts.audit",
+        prog="python -m scripts.images.audit",
         description=__doc__,
         epilog="Exit codes: 0 nothing to do; 1 something to do; 64 bad usage; 75 a database cannot be reached.",
         formatter_class=argparse.RawDescriptionHelpFormatter,

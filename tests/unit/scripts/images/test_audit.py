@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scripts.audit import RUNTIME, SOURCES, debian_findings, main, python_findings
-from scripts.debian_versions import Version
+from scripts.images.audit import RUNTIME, SOURCES, debian_findings, main, python_findings
+from scripts.images.debian_versions import Version
 from supervisor.failures import BadUsage, PassingTrouble
 
 NOWHERE = "http://127.0.0.1:9/"  # the discard port: nobody listens
