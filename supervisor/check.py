@@ -13,7 +13,7 @@ from typing import Any
 from supervisor import __version__, storage
 from supervisor.failures import SUCCESS, DeviceMissing, DiskTrouble, Failure, Stopped
 from supervisor.job import JobSpec
-from supervisor.machine import credential_files, device, users
+from supervisor.machine import credential_files, device, disk, users
 from supervisor.machine.device import Device
 from supervisor.model.environment import guest_environment, withheld
 from supervisor.model.runner import Call, Model
@@ -118,12 +118,15 @@ def _module(spec: JobSpec, looks: Sequence[str]) -> list[Finding]:
     if "load" in looks:
         with suppress(DeviceMissing):
             on = device.find(spec.device, guest_environment(spec.environment, spec.guest_env))
-    with tempfile.TemporaryDirectory(prefix="supervisor-") as folder:
-        module = _Module(spec, on, Path(folder))
-        try:
-            return list(module.findings(looks))
-        finally:
-            module.end()
+    try:
+        with disk.job_folder() as folder:
+            module = _Module(spec, on, folder)
+            try:
+                return list(module.findings(looks))
+            finally:
+                module.end()
+    except DiskTrouble as failure:  # no folder could be made
+        return [Finding(name="module", found=failure.message, facts={}, failure=failure)]
 
 
 def _secrets(spec: JobSpec) -> tuple[str, dict[str, Any]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from supervisor.failures import DiskTrouble
+from supervisor.machine.tree_removal import remove_tree
 
 # Left free for logs and what modules write, and with each input for its answer.
 _MARGIN = 64 * 1024 * 1024
@@ -32,7 +33,7 @@ def job_folder() -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_tree(str(folder))
 
 
 def inputs_bound(folder: Path) -> int:
@@ -75,19 +76,19 @@ class ItemFolders:
 
     def make_anew(self, folder: Path) -> Path:
         """The same folder, empty again."""
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_tree(str(folder))
         _make(folder)
         return folder
 
     def give_back(self, folder: Path) -> None:
-        """Removes what is in it. Folders that a module has made are left to rmtree: they may be swapped for links under
-        our hands."""
+        """Removes what is in it. Folders that a module has made are left to remove_tree: they may be swapped for links
+        under our hands."""
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
                     os.unlink(entry)  # noqa: PTH108 - a Path for each costs as much as the unlinking
         except OSError:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_tree(str(folder))
         else:
             self._emptied.put(folder)
 

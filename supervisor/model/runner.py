@@ -1,7 +1,6 @@
 """The model of one job: started, asked what it is, given the job's arguments, and run on one item after another."""
 
 import mimetypes
-import shutil
 import signal
 import stat
 import threading
@@ -24,6 +23,7 @@ from supervisor.failures import (
 from supervisor.job import JobSpec
 from supervisor.machine import memory, users
 from supervisor.machine.device import Device
+from supervisor.machine.tree_removal import remove_tree
 from supervisor.model import description, find, releases, strict_json
 from supervisor.model.answer_rules import LARGEST
 from supervisor.model.description import Field, Module
@@ -135,7 +135,7 @@ class Model:
 
     def start(self) -> None:
         """Starts the guest, which begins to import the module; prepare waits for it. Raises Stopped after end."""
-        shutil.rmtree(self._scratch, ignore_errors=True)  # of a guest before this one
+        remove_tree(str(self._scratch))  # of a guest before this one
         self._scratch.mkdir(exist_ok=True)
         if self._user:
             self._scratch.parent.chmod(0o711)  # a way through, and nothing to see

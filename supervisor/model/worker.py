@@ -35,6 +35,7 @@ def beside(name: str) -> Dict[str, Any]:
 RULES = beside("answer_rules.py")
 disguised_error, finite, LARGEST = RULES["disguised_error"], RULES["finite"], RULES["LARGEST"]
 TemporaryFolder = beside("temporary_folder.py")["TemporaryFolder"]
+remove_tree = beside(os.path.join(os.pardir, "machine", "tree_removal.py"))["remove_tree"]
 lacking = beside("lacking.py")["lacking"]
 FIRST_BYTES = beside("first_bytes.py")
 
@@ -52,7 +53,7 @@ def main() -> None:
     # Imports then search what they would search under deepaas-cli, not the folder of this file.
     sys.path[0] = sys.argv[3]
     guest, process = Guest(sys.argv[3]), os.getpid()
-    temporary = TemporaryFolder(os.environ.get("TMPDIR"))
+    temporary = TemporaryFolder(os.environ.get("TMPDIR"), remove_tree)
     with os.fdopen(requests, "r", encoding="utf-8") as lines:
         for line in lines:
             request = json.loads(line)
