@@ -1,4 +1,4 @@
-"""Where the supervisor's own credentials lie in files: AWS's, Kubernetes' and Docker's.
+"""Where the supervisor's own credentials lie in files: AWS's, Kubernetes', Docker's, and those for web addresses.
 
 None of them is ever an input, and the model can read them only where its user can.
 """
@@ -12,15 +12,17 @@ from pathlib import Path
 from supervisor.machine import users
 from supervisor.machine.users import User
 
-# Each names a file: the tokens of IRSA and EKS Pod Identity, the shared credentials, what may hold some.
+# Each names a file: the tokens of IRSA and EKS Pod Identity, the shared credentials, what may hold some; or a folder.
 _NAMING = (
     "AWS_WEB_IDENTITY_TOKEN_FILE",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
     "AWS_SHARED_CREDENTIALS_FILE",
     "AWS_CONFIG_FILE",
+    "AWS_LOGIN_CACHE_DIRECTORY",
+    "NETRC",
 )
 # Below the last two, which are one in most images, lie Kubernetes' service accounts and Docker's secrets.
-_USUAL = ("~/.aws", "~/.boto", "/run/secrets", "/var/run/secrets")
+_USUAL = ("~/.aws", "~/.boto", "~/.netrc", "~/_netrc", "/run/secrets", "/var/run/secrets")
 # Files looked at below one of these.
 _MOST = 200
 
@@ -28,6 +30,17 @@ _MOST = 200
 def places(environ: Mapping[str, str]) -> tuple[Path, ...]:
     """The files, and the folders with all that lies below them; absolute, whether they are there or not."""
     return tuple(dict.fromkeys(_absolute(place) for place in (*map(environ.get, _NAMING), *_USUAL) if place))
+
+
+def identities(environ: Mapping[str, str]) -> frozenset[tuple[int, int]]:
+    """(device, inode) of each file: under any other name, a hard link's or another mount's, it is the same."""
+    found = set()
+    for place in places(environ):
+        for path in islice(_files(place), _MOST):
+            with suppress(OSError):
+                status = path.stat()
+                found.add((status.st_dev, status.st_ino))
+    return frozenset(found)
 
 
 def readable(environ: Mapping[str, str], user: User | None) -> tuple[Path, ...]:

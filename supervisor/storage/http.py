@@ -10,6 +10,7 @@ import tenacity
 import urllib3
 
 from supervisor.storage import Changed, Denied, Invalid, Missing, Object, Passing, StorageError, disk_error
+from supervisor.storage.credential_services import NoCredentialServices
 from supervisor.storage.uri import shown
 
 _LENGTH = re.compile(r"[0-9]{1,18}")
@@ -28,6 +29,8 @@ class Http:
 
     def __init__(self) -> None:
         self._session = requests.Session()
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, NoCredentialServices())
 
     def stat(self, uri: str, version: str | None = None) -> Object:
         """Asks by GET and reads no body: a URL presigned for GET answers 403 to a HEAD."""

@@ -4,7 +4,9 @@ import contextlib
 import ctypes
 import os
 import sys
+import time
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from supervisor import job
@@ -52,8 +54,10 @@ class LocalInputs(Local):
         with super()._held(path) as held:
             real = descriptor(held).readlink()
             self._refuse(path, (real, *real.parents))
-            kind = _KERNELS_FILE_SYSTEMS.get(_file_system(held))
-            if kind or os.fstat(held).st_dev == self._devices:
+            kind, found = _KERNELS_FILE_SYSTEMS.get(_file_system(held)), os.fstat(held)
+            if (found.st_dev, found.st_ino) in _credentials(int(time.monotonic())):
+                raise Invalid(f"{path}: is a file of credentials by another name, {_NO_INPUTS}")
+            if kind or found.st_dev == self._devices:
                 raise Invalid(f"{path}: lies in a file system of the kernel's ({kind or '/dev'}), {_NO_INPUTS}")
             yield held
 
@@ -61,6 +65,12 @@ class LocalInputs(Local):
         for place in places:
             if place in self._refused:
                 raise Invalid(f"{path}: lies in {place}, {_NO_INPUTS}")
+
+
+@lru_cache(maxsize=1)
+def _credentials(second: int) -> frozenset[tuple[int, int]]:  # noqa: ARG001 - looked for once in each
+    """Which files hold some: tokens are written anew while a job runs."""
+    return credential_files.identities(job.environment())
 
 
 def _way(path: Path) -> Iterator[Path]:

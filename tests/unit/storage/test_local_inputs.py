@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.storage import Changed, Invalid, Missing, of, of_input
+from supervisor.storage import Changed, Invalid, Missing, Object, of, of_input
 from supervisor.storage.local_inputs import LocalInputs
 
 ENVIRON = "/proc/self/environ"
@@ -183,6 +183,30 @@ def test_files_of_credentials_are_no_inputs(tmp_path: Path, monkeypatch: pytest.
             store.stat(str(path))
     (home / "x.wav").write_bytes(b"RIFF")
     assert store.stat(str(home / "x.wav")).size == 4
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_a_hard_link_to_credentials_is_no_input_either(
+    scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And so a mount of them elsewhere, which has the same device and inode."""
+    home, inputs = tmp_path / "home", tmp_path / "in"
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setattr("supervisor.storage.local_inputs.time.monotonic", iter(range(100)).__next__)
+    inputs.mkdir()
+    store = LocalInputs()
+    for path in (home / ".aws" / "credentials", home / ".netrc"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("secret")  # after the storage was made, as tokens are written anew
+        link = inputs / f"{path.name}.wav"
+        link.hardlink_to(path)
+        with pytest.raises(Invalid, match="credentials by another name, where there are no inputs"):
+            store.stat(f"{scheme}{link}")
+        with pytest.raises(Invalid, match="credentials by another name"):
+            store.download(Object(uri=str(link), size=6, etag="x"), tmp_path / "copy")
+    (inputs / "x.wav").write_bytes(b"RIFF")
+    (inputs / "y.wav").hardlink_to(inputs / "x.wav")
+    assert store.stat(str(inputs / "y.wav")).size == 4
 
 
 def test_names_that_only_look_like_the_kernels_are_inputs(tmp_path: Path) -> None:
