@@ -3,14 +3,22 @@
 import html
 import re
 
-# No text that merely holds a < is a tag: one has a known name, and attributes with values if any.
-_ATTRIBUTES = r"""(?:\s+[a-z][a-z:-]*\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'<>]+))*\s*/?"""
-_WITHIN_WORDS = (
-    "a|abbr|b|big|code|del|em|font|i|ins|kbd|mark|q|s|samp|small|span|strike|strong|sub|sup|tt|u|var"  # H<sub>2</sub>O
+# No text that merely holds a < is a tag: one has a known name, and attributes, if any, with values or known names.
+# Names in use for what is to be put in their place (<data>, <output>, <video>) are none here.
+_SWITCHES = (
+    "async|autoplay|checked|compact|controls|defer|disabled|download|hidden|ismap|loop|multiple|muted|nowrap|noshade|open"
+    "|readonly|required|reversed|selected"
+)
+_VALUE = r"""[a-z][a-z0-9:-]*\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'<>]+)"""
+_ATTRIBUTES = rf"(?:\s+{_VALUE}|\s+(?:{_SWITCHES})(?=[\s/>]))*\s*/?"
+_WITHIN_WORDS = (  # H<sub>2</sub>O
+    "a|abbr|acronym|b|bdi|bdo|big|cite|code|del|dfn|em|font|i|ins|kbd|mark|nobr|q|s|samp|small|span|strike|strong|sub|sup|tt"
+    "|u|var"
 )
 _BETWEEN_WORDS = (
-    "article|blockquote|body|br|center|dd|details|div|dl|dt|figure|footer|h[1-6]|head|header|hr|html|img|input|label|li|link"
-    "|main|meta|nav|ol|p|pre|section|summary|table|tbody|td|tfoot|th|thead|title|tr|ul|wbr"
+    "article|aside|blockquote|body|br|canvas|caption|center|col|colgroup|dd|details|div|dl|dt|embed|fieldset|figcaption"
+    "|figure|footer|h[1-6]|head|header|hgroup|hr|html|iframe|img|input|label|legend|li|link|main|marquee|meta|nav|noscript|ol"
+    "|p|picture|pre|section|summary|svg|table|tbody|td|textarea|tfoot|th|thead|title|tr|ul|wbr"
 )
 _HIDDEN = re.compile(r"<!--.*?-->|<(script|style)\b.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
 _INLINE = re.compile(rf"</?(?:{_WITHIN_WORDS}){_ATTRIBUTES}>", re.IGNORECASE)

@@ -27,7 +27,7 @@ def test_no_credential_and_nothing_of_ours_reaches_the_guest(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     ["PATH", "HOME", "LD_LIBRARY_PATH", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_CA_BUNDLE",
-     "AWS_BATCH_JOB_ID", "AWS_BATCH_JOB_ARRAY_INDEX", "AWS_EXECUTION_ENV", "DEEPAAS_V2_MODEL", "RCLONE_CONFIG",
+     "AWS_BATCH_JOB_ID", "AWS_BATCH_JOB_ARRAY_INDEX", "AWS_EXECUTION_ENV", "DEEPAAS_V2_MODEL",
      "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "JOB_NAME", "HTTPS_PROXY", "TOKENIZERS_PARALLELISM"],
 )  # fmt: skip
 def test_the_images_own_environment_reaches_the_guest(name: str) -> None:
@@ -48,7 +48,10 @@ def test_what_the_launcher_set_aside_is_given_back() -> None:
      "Aws_Session_Token", "OPENAI_API_KEY", "OPENAI_KEY", "APIKEY", "apiKey", "SSH_PRIVATE_KEY", "CLIENTSECRET",
      "DJANGO_SECRET_KEY", "JWT_SECRET", "MY_CREDS", "GOOGLE_APPLICATION_CREDENTIALS", "AZURE_STORAGE_KEY",
      "AZURE_STORAGE_CONNECTION_STRING", "SSH_AUTH_SOCK", "KUBECONFIG", "NETRC", "X509_USER_PROXY", "OIDC_SOCK",
-     "DOCKER_AUTH_CONFIG", "REDIS_AUTH", "SESSION_COOKIE", "SLACK_WEBHOOK_URL", "RESTIC_PASSWORD_FILE"],
+     "DOCKER_AUTH_CONFIG", "REDIS_AUTH", "SESSION_COOKIE", "SLACK_WEBHOOK_URL", "RESTIC_PASSWORD_FILE",
+     "GITHUB_PAT", "HF_TOKEN2", "APIKEY2", "SECRET1", "USER_PW", "PWD_DB", "DB_PWORD", "SHAREDKEY", "TLSKEY", "KEYPASS",
+     "STOREPASS", "GCLOUD_KEYFILE_JSON", "KEYTAB", "RCLONE_CONFIG_X_SERVICE_ACCOUNT_FILE",
+     "PRESIGNED_URL", "OAUTH2", "OTP"],
 )  # fmt: skip
 def test_no_variable_that_names_a_secret_reaches_the_guest(name: str) -> None:
     assert guest_environment({name: "hunter2", "PATH": "/bin"}) == {"PATH": "/bin"}
@@ -59,7 +62,8 @@ def test_no_variable_that_names_a_secret_reaches_the_guest(name: str) -> None:
     "name",
     ["TOKENIZERS_PARALLELISM", "TOKENIZER_PATH", "KEYBOARD_LAYOUT", "PASSTHROUGH", "SECRETARY", "MONKEY", "COMPASS",
      "BYPASS", "PASS_RATE", "AUTHOR", "PWD", "OLDPWD", "PUBLIC_KEY", "SORT_KEY", "KEYWORDS", "S3_BUCKET",
-     "RCLONE_CONFIG_RSHARE_USER", "HF_HOME", "NPM_CONFIG_REGISTRY", "OAUTH_CALLBACK", "PASSENGERS"],
+     "RCLONE_CONFIG_RSHARE_USER", "HF_HOME", "NPM_CONFIG_REGISTRY", "OAUTH_CALLBACK", "PASSENGERS",
+     "PATTERN", "FILE_PATH", "HTTP_AUTHOR", "POWER", "SIGNED_DISTANCE", "DESIGNED_URL", "KEYFRAMES", "OPTIONS"],
 )  # fmt: skip
 def test_what_only_looks_like_a_secret_reaches_the_guest(name: str) -> None:
     assert guest_environment({name: "x"}) == {name: "x"}
