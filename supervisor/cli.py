@@ -123,9 +123,9 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _version(as_json: bool) -> int:
-    import boto3
+    from importlib.metadata import version  # boto3 itself takes 0.2 s to import
 
-    versions = {"supervisor": __version__, "python": platform.python_version(), "boto3": boto3.__version__}
+    versions = {"supervisor": __version__, "python": platform.python_version(), "boto3": version("boto3")}
     text = f"supervisor {__version__} (Python {versions['python']}, boto3 {versions['boto3']})"
     console.put(json.dumps(versions) if as_json else text)
     return SUCCESS

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -20,22 +21,23 @@ def main() -> None:
 
 
 def lock_debian(path: Path) -> None:
+    """The snapshot archive looks at Debian's every few hours: by the end of the day it has what is current now."""
+    today = datetime.now(UTC).strftime("%Y%m%dT235959Z")
     lines = []
     for line in path.read_text().splitlines():
         if line.startswith("#"):
-            lines.append(line)
+            lines.append(re.sub(r"^# snapshot \w+", f"# snapshot {today}", line))
             continue
-        name, _, _, use, licence = line.split(maxsplit=4)
-        version, sha256 = candidate(name)
-        lines.append(f"{name} {version} {sha256} {use} {licence}")
+        name, _, _, use, _, licence = line.split(maxsplit=5)
+        lines.append(f"{name} {candidate(name).format(use=use)} {licence}")
     path.write_text("\n".join(lines) + "\n")
 
 
-def candidate(name: str) -> tuple[str, str]:
-    """The version that apt would install today, and its sum."""
+def candidate(name: str) -> str:
+    """The version that apt would install today, its sum and its path, around the lock's {use}."""
     record = output("apt-cache", "show", "--no-all-versions", name)
-    fields = dict(re.findall(r"^(Version|SHA256): (\S+)$", record, re.MULTILINE))
-    return fields["Version"], fields["SHA256"]
+    fields = dict(re.findall(r"^(Version|SHA256|Filename): (\S+)$", record, re.MULTILINE))
+    return f"{fields['Version']} {fields['SHA256']} {{use}} {fields['Filename']}"
 
 
 def lock_wheels(path: Path, wanted: list[str]) -> None:

@@ -30,6 +30,7 @@ TRACKER = "https://security-tracker.debian.org/tracker/data/json"
 RELEASE = "bookworm"
 # The tracker knows sources; the lock names the binary packages made from them.
 SOURCES = {
+    "base-files": "base-files",
     "gcc-12-base": "gcc-12", "libbz2-1.0": "bzip2", "libc6": "glibc", "libexpat1": "expat", "libffi8": "libffi",
     "libgcc-s1": "gcc-12", "liblzma5": "xz-utils", "libpython3.11-minimal": "python3.11",
     "libpython3.11-stdlib": "python3.11", "libssl3": "openssl", "python3.11-minimal": "python3.11", "zlib1g": "zlib",

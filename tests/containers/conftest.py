@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -56,6 +58,26 @@ def derived(engine: DockerClient, runtime: Path, base: Callable[[str], str]) -> 
         return images.derive(engine, base(name), variant, MODULE="plain")
 
     return build
+
+
+@pytest.fixture(scope="session")
+def probing(
+    engine: DockerClient, base: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], str]]:
+    """probing("scratch"): the tag of a derived image with probe.py as its command line, all before it real."""
+    checkout = images.copy_checkout(tmp_path_factory.mktemp(f"probe-{os.getpid()}-"))
+    shutil.copyfile(Path(__file__).with_name("probe.py"), checkout / "supervisor/cli.py")
+    images.build_runtime(checkout=checkout)
+    tags = {}
+
+    def build(name: str) -> str:
+        if name not in tags:
+            tags[name] = images.derive(engine, base(name), "cpu", checkout)
+        return tags[name]
+
+    yield build
+    for tag in tags.values():
+        engine.images.remove(tag, force=True)
 
 
 @pytest.fixture

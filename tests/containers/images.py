@@ -82,23 +82,33 @@ def build_base(engine: DockerClient, base: Base) -> str:
     return tag
 
 
-def derive(engine: DockerClient, base: str, variant: str, **arguments: str) -> str:
+def derive(engine: DockerClient, base: str, variant: str, checkout: Path = ROOT, **arguments: str) -> str:
     """What the Dockerfiles make of a base: the tag of its cpu or gpu image."""
-    tag = f"{base}-{variant}"
+    tag = f"{base}-{variant}" if checkout == ROOT else f"{base}-{checkout.name}-{variant}"
     with one_at_a_time("derive"):
-        build(engine, ROOT, tag, {"BASE": base, **arguments}, dockerfile=f"Dockerfile.{variant}")
+        build(engine, checkout, tag, {"BASE": base, **arguments}, dockerfile=f"Dockerfile.{variant}")
     return tag
 
 
-def build_runtime(*options: str, out: Path = ROOT / "build/runtime", **environment: str) -> Path:
+def build_runtime(*options: str, checkout: Path = ROOT, out: Path | None = None, **environment: str) -> Path:
     """`make runtime`: seconds where nothing changed. Returns the archive."""
+    out = out or checkout / "build/runtime"
     with one_at_a_time("runtime"):
         subprocess.run(
-            [ROOT / "images/runtime/build", *options],
+            [checkout / "images/runtime/build", *options],
             check=True,
             env={**os.environ, "OUT": str(out), **environment},
         )
     return out / "runtime.tar"
+
+
+def copy_checkout(folder: Path) -> Path:
+    """A copy of what a derived image is made of, for a test to change."""
+    for name in ("supervisor", "images/runtime"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("LICENSE", "Dockerfile.cpu", "Dockerfile.gpu", ".dockerignore"):
+        shutil.copyfile(ROOT / name, folder / name)
+    return folder
 
 
 def build(

@@ -1,15 +1,17 @@
-"""Stands in for supervisor/cli.py in some container tests: tells what the private Python has around it."""
+"""Stands in for supervisor/cli.py in some container tests: imports all there is, and tells what came from where."""
 
 from __future__ import annotations
 
 import json
 import os
+import pkgutil
 import socket
 import ssl
 import sys
 from importlib import import_module
 from pathlib import Path
 
+import supervisor
 from supervisor.model.environment import guest_environment
 
 LIBRARIES = (
@@ -26,7 +28,8 @@ LIBRARIES = (
 
 
 def program() -> None:
-    for name in LIBRARIES:
+    ours = [each.name for each in pkgutil.walk_packages(supervisor.__path__, "supervisor.")]
+    for name in (*LIBRARIES, *(name for name in ours if not name.endswith("__main__"))):
         import_module(name)
     seen = {
         "modules": sorted({str(getattr(module, "__file__", None) or "") for module in sys.modules.values()} - {""}),

@@ -108,9 +108,14 @@ class Containers:
         container = self._engine.containers.create(
             image, list(command) or None, environment=dict(environment or {}), **options
         )
+        tracked = self.track(container)
+        container.start()
+        return tracked
+
+    def track(self, container: Container) -> TrackedContainer:
+        """One that was created already."""
         tracked = TrackedContainer(container)
         self._started.append(tracked)
-        container.start()
         return tracked
 
     def run(self, image: str, *command: str, environment: Mapping[str, str] | None = None, **options: Any) -> Finished:

