@@ -143,7 +143,7 @@ def _large(clients: Mapping[str, Storage], server: S3Server, folder: Path, round
     ]
 
 
-def _downloading(client: Storage, found: Object, target: Path) -> Callable[[], None]:
+def _downloading(client: Storage, found: Object, target: Path) -> Callable[[], object]:
     return lambda: client.download(found, target)
 
 

@@ -28,6 +28,7 @@ __all__ = [
     "Exists",
     "Full",
     "Invalid",
+    "Larger",
     "Missing",
     "Object",
     "Passing",
@@ -46,11 +47,14 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Object:
-    """What is known of one stored object before its bytes are moved. size: bytes, None where unknown."""
+    """What is known of one stored object before its bytes are moved. size: bytes, None where unknown; most: bytes that
+    may be moved where it is unknown; modified: when, in seconds since the epoch, where a listing tells it."""
 
     uri: str
     size: int | None
+    most: int | None = None
     etag: str | None = None
+    modified: float | None = field(default=None, compare=False)
     version: str | None = None
     media_type: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -71,8 +75,9 @@ class Storage(Protocol):
         Nothing below an S3 prefix is an empty stream; a missing bucket or folder is Missing, at the first step.
         """
 
-    def download(self, source: Object, target: Path) -> None:
-        """Writes the object's bytes to a new local file, whole and just as stat saw them, or raises."""
+    def download(self, source: Object, target: Path) -> Object:
+        """Writes the object's bytes to a new local file, whole and just as stat saw them, or raises. Returns what is
+        known of it by then: a listing tells neither media type nor metadata."""
 
     def upload(self, source: Path | bytes, uri: str, *, media_type: str, metadata: Mapping[str, str]) -> str | None:
         """Makes the object appear whole, with its checksum verified, or not at all. Returns its ETag where known.
@@ -124,6 +129,10 @@ class Invalid(StorageError):
 
 class Changed(Passing):
     """The object was replaced while it was being read."""
+
+
+class Larger(StorageError):
+    """The object, whose size was not known, has more bytes than may be moved."""
 
 
 class Exists(StorageError):
@@ -215,7 +224,7 @@ def on_input(error: StorageError) -> Failure:
             return InputDenied(message, error.hint)
         case Passing():
             return PassingTrouble(message, error.hint)
-        case Full():
+        case Full() | Larger():
             return DiskTrouble(message, error.hint)
         case _:
             return BadUsage(message, error.hint)

@@ -9,13 +9,16 @@ import requests
 import tenacity
 import urllib3
 
-from supervisor.storage import Changed, Denied, Invalid, Missing, Object, Passing, StorageError, disk_error
+from supervisor.storage import Changed, Denied, Invalid, Larger, Missing, Object, Passing, StorageError, disk_error
 from supervisor.storage.credential_services import NoCredentialServices
 from supervisor.storage.uri import shown
 
 _LENGTH = re.compile(r"[0-9]{1,18}")
 # Seconds to connect, and without a byte before a stalled transfer is given up.
 _TIMEOUT = (10, 60)
+# What is a success, and not the file: it is being made (202), or there is nothing (204, 205).
+_NOT_YET = 202
+_WITHOUT_CONTENT = (_NOT_YET, 204, 205)
 _RETRYING = tenacity.Retrying(
     retry=tenacity.retry_if_exception(lambda e: isinstance(e, Passing) and not isinstance(e, Changed)),
     stop=tenacity.stop_after_attempt(5) | tenacity.stop_after_delay(120),
@@ -50,8 +53,9 @@ class Http:
     def list(self, uri: str, *, after: str | None = None) -> Iterator[Object]:
         raise Invalid(f"{shown(uri)}: a web address cannot be listed; name its files in a manifest")
 
-    def download(self, source: Object, target: Path) -> None:
+    def download(self, source: Object, target: Path) -> Object:
         _RETRYING(self._download_once, source, target)
+        return source
 
     def upload(self, source: Path | bytes, uri: str, *, media_type: str, metadata: Mapping[str, str]) -> str | None:
         raise Invalid(f"{shown(uri)}: results cannot be written to a web address; use s3:// or a folder")
@@ -71,6 +75,8 @@ class Http:
                 with target.open("wb") as writer:
                     # The bytes as they are stored, also where the server names a Content-Encoding for them.
                     for piece in answer.raw.stream(1024 * 1024, decode_content=False):
+                        if source.most is not None and writer.tell() + len(piece) > source.most:
+                            raise Larger(f"{shown(source.uri)}: has more than {source.most:,} bytes")
                         writer.write(piece)
             except urllib3.exceptions.HTTPError:
                 raise Passing(f"{shown(source.uri)}: the connection broke before the end") from None
@@ -87,7 +93,7 @@ class Http:
             )
         except (requests.RequestException, ValueError) as error:
             raise _sorted(error, uri) from None
-        if answer.ok:
+        if answer.ok and answer.status_code not in _WITHOUT_CONTENT:
             return answer
         answer.close()
         raise _from_answer(answer.status_code, answer.reason, uri)
@@ -102,7 +108,7 @@ def _from_answer(status: int, reason: str, uri: str) -> StorageError:
     message = f"{shown(uri)}: the server says {status} {reason}"
     if status == 412:
         return Changed(f"{shown(uri)}: was replaced while it was being read")
-    if status in (408, 425, 429) or status >= 500:
+    if status in (_NOT_YET, 408, 425, 429) or status >= 500:
         return Passing(message)
     if status in (401, 402, 403, 407, 451):
         return Denied(message)

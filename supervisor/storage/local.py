@@ -11,13 +11,19 @@ import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
+from typing import IO
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from supervisor.storage import Changed, Exists, Invalid, Missing, Object, StorageError, disk_error
 from supervisor.storage.uri import local_path, scheme
 
 _LONGEST_NAME = 255  # bytes, on every file system in use
+_PIECE = 1024 * 1024
+# Names by which a file system shows whether case counts.
+_SAMPLE = 100
 # What a file system without hard links says to one.
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 # What upload leaves beside a result, and what a crash in the midst of it may.
@@ -45,7 +51,7 @@ class Local:
             uri=uri,
             size=found.st_size,
             etag=_etag(found),
-            metadata=_provenance(path, found.st_size),
+            metadata=_provenance(path, _etag(found)),
         )
 
     def list(self, uri: str, *, after: str | None = None) -> Iterator[Object]:
@@ -63,29 +69,27 @@ class Local:
             except OSError as error:
                 raise _about(path, error) from error
             shown = quote_from_bytes(name) if scheme(uri) == "file" else os.fsdecode(name)
-            yield Object(uri=prefix + shown, size=found.st_size, etag=_etag(found))
+            yield Object(uri=prefix + shown, size=found.st_size, etag=_etag(found), modified=found.st_mtime)
 
-    def download(self, source: Object, target: Path) -> None:
+    def download(self, source: Object, target: Path) -> Object:
         """Copies the file: the model gets bytes of its own, whatever it does to them."""
         path = _path(source.uri)
         try:
             with self._held(path) as held:
                 _require_file(path, held)
                 with descriptor(held).open("rb") as reader, target.open("xb") as writer:
-                    shutil.copyfileobj(reader, writer, 1024 * 1024)
+                    shutil.copyfileobj(reader, writer, _PIECE)
                     seen = _etag(os.fstat(reader.fileno()))
         except OSError as error:
             raise _about(path, error) from error
         if seen != source.etag:
             raise Changed(f"{path}: the file changed while it was being read")
+        return replace(source, metadata=_provenance(path, seen))
 
     def upload(self, source: Path | bytes, uri: str, *, media_type: str, metadata: Mapping[str, str]) -> str | None:
         target = _path(uri)
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _put(target, source, os.replace)
-            _leave_note(target, metadata)
-            return _etag(target.stat())
+            return _store(target, source, metadata, os.replace)
         except OSError as error:
             raise _about(target, error) from error
 
@@ -94,10 +98,7 @@ class Local:
         network shares) is looked at just before: there two at the same moment may both succeed."""
         target = _path(uri)
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _put(target, source, _link)
-            _leave_note(target, metadata)
-            return _etag(target.stat())
+            return _store(target, source, metadata, _link)
         except FileExistsError as error:
             if os.path.lexists(target) and not target.is_dir():
                 raise Exists(f"{target}: there is such a file already") from error
@@ -196,22 +197,47 @@ def _entries(held: int) -> Iterator[bytes]:
         os.close(folder)
 
 
-def _put(target: Path, source: Path | bytes, move: Callable[[Path, Path], object]) -> None:
-    """Puts the bytes beside the target and moves them there: whole or not at all, also across file systems."""
-    partial = target.with_name(f".{secrets.token_hex(8)}.partial")
-    try:
-        with (
-            io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as reader,
-            partial.open("wb") as writer,
-        ):
-            shutil.copyfileobj(reader, writer, 1024 * 1024)
+def _store(
+    target: Path, source: Path | bytes, metadata: Mapping[str, str], move: Callable[[Path, Path], object]
+) -> str:
+    """Makes a file of these bytes by that move, with a note of its metadata beside it; returns what stands for an ETag.
+
+    The note says of which bytes it tells, by their SHA-256: where a writer was killed between the two, or another one
+    came in between, it is a note on bytes that are not there, and the item runs again.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    with _partial(target) as partial, _reader(source) as reader:
+        with partial.open("xb") as writer:
+            while piece := reader.read(_PIECE):
+                digest.update(piece)
+                writer.write(piece)
             writer.flush()
             os.fsync(writer.fileno())
+            found = os.fstat(writer.fileno())
         move(partial, target)
+    if metadata:
+        note = {"sha256": digest.hexdigest(), "metadata": dict(metadata)}
+        with _partial(target) as partial:
+            partial.write_text(json.dumps(note))
+            partial.replace(_note(target))
+    return _etag(found)
+
+
+@contextlib.contextmanager
+def _partial(target: Path) -> Iterator[Path]:
+    """A new name beside the target, so that a move is whole or not at all; what is left under it is removed."""
+    partial = target.with_name(f".{secrets.token_hex(8)}.partial")
+    try:
+        yield partial
     except BaseException:
         with contextlib.suppress(OSError):
             partial.unlink()
         raise
+
+
+def _reader(source: Path | bytes) -> IO[bytes]:
+    return io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
 
 
 def _link(partial: Path, target: Path) -> None:
@@ -226,15 +252,6 @@ def _link(partial: Path, target: Path) -> None:
         partial.replace(target)
     else:
         partial.unlink()
-
-
-def _leave_note(target: Path, metadata: Mapping[str, str]) -> None:
-    """After the result, so that a crash between the two can only make the item run again."""
-    if metadata:
-        note = _note(target)
-        partial = note.with_name(note.name + ".partial")
-        partial.write_text(json.dumps({"size": target.stat().st_size, "metadata": dict(metadata)}))
-        partial.replace(note)
 
 
 def _path(uri: str) -> Path:
@@ -258,19 +275,64 @@ def _etag(found: os.stat_result) -> str:
 
 def _note(path: Path) -> Path:
     name = f".{path.name}.provenance"
-    if len(os.fsencode(name)) + len(".partial") > _LONGEST_NAME:
+    if len(os.fsencode(name)) > _LONGEST_NAME:
         name = f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()}.provenance"
     return path.with_name(name)
 
 
-def _provenance(path: Path, size: int) -> Mapping[str, str]:
-    """What upload recorded beside this file, unless the file has changed since."""
+def _provenance(path: Path, etag: str) -> Mapping[str, str]:
+    """What was recorded beside this file, if it is of the bytes that it had with that ETag. A link has its file's."""
     try:
-        with hold(_note(path)) as held:
+        note = _note(path.resolve() if path.is_symlink() else path)
+        with hold(note) as held:
+            _require_file(note, held)
+            told = json.loads(descriptor(held).read_bytes())
+        with hold(path) as held:
             _require_file(path, held)
-            note = json.loads(descriptor(held).read_text())
-        if note["size"] == size:
-            return {str(name): str(value) for name, value in note["metadata"].items()}
-    except (StorageError, OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            with descriptor(held).open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                if told["sha256"] == digest and _etag(os.fstat(file.fileno())) == etag:
+                    return {str(name): str(value) for name, value in told["metadata"].items()}
+    except (StorageError, OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, RuntimeError):
         pass
     return {}
+
+
+# names that a folder holds
+
+
+def extensions(folder: str) -> frozenset[str]:
+    """The last extensions of what lies in a local folder, each with its dot; none where there is no such folder.
+
+    Raises a StorageError where it cannot be seen.
+    """
+    path = _path(folder)
+    try:
+        with os.scandir(path) as entries:
+            return frozenset(f".{name.rpartition('.')[2]}" for entry in entries if "." in (name := entry.name))
+    except (FileNotFoundError, NotADirectoryError):
+        return frozenset()
+    except OSError as error:
+        raise _about(path, error) from error
+
+
+def folds_case(folder: str) -> bool:
+    """Whether the file system takes names that differ in their case alone for one, as far as what is there tells:
+    the folder itself and what lies in it, or in the nearest one that exists."""
+    try:
+        path = _path(folder)
+        while not path.exists():
+            path = path.parent
+        with os.scandir(path) as entries:
+            names = [path, *(path / entry.name for entry in islice(entries, _SAMPLE))]
+        return any(map(_is_its_twin, names))
+    except (StorageError, OSError):  # who cannot look there cannot write there
+        return False
+
+
+def _is_its_twin(path: Path) -> bool:
+    swapped = path.with_name(path.name.swapcase()) if path.name else path
+    try:
+        return swapped.name != path.name and swapped.samefile(path)
+    except OSError:
+        return False

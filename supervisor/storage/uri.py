@@ -14,6 +14,12 @@ def scheme(uri: str) -> str:
     return head.lower() if separator else ""
 
 
+def spelled(uri: str) -> str:
+    """The URI with its scheme in lower case, as it is compared: S3:// and s3:// are one scheme."""
+    head, separator, rest = uri.partition("://")
+    return f"{head.lower()}://{rest}" if separator else uri
+
+
 def split_s3(uri: str) -> tuple[str, str]:
     """(bucket, key) of s3://bucket/key. The key is taken as it is: S3 URIs are not percent-encoded.
 
@@ -66,7 +72,7 @@ def comparable(uri: str) -> str:
     """
     match scheme(uri):
         case "s3":
-            return uri
+            return spelled(uri)
         case "http" | "https":
             parts = _web(uri)
             return f"{parts.scheme}://{parts.netloc}{unquote(parts.path)}"

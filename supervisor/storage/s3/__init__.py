@@ -70,26 +70,26 @@ class S3:
             self._bucket(bucket).exists = True
             yield found
 
-    def download(self, source: Object, target_path: Path) -> None:
+    def download(self, source: Object, target_path: Path) -> Object:
         at = target(source.uri)
         bucket = self._bucket(at.bucket)
         with NewFile(target_path) as file:
             if source.size is None or source.size <= RANGE or not bucket.heeds_range:
-                self._read(source, at, bucket, None, file)
-                return
+                return self._read(source, at, bucket, None, file)
             try:
-                in_ranges(source.size, lambda part: self._read(source, at, bucket, part, file), self._helpers)
+                return in_ranges(source.size, lambda part: self._read(source, at, bucket, part, file), self._helpers)
             except NoRanges:
                 bucket.heeds_range = False
-                self._read(source, at, bucket, None, file)
+                return self._read(source, at, bucket, None, file)
 
-    def _read(self, source: Object, at: Target, bucket: Bucket, part: range | None, file: NewFile) -> None:
-        def by(client: Boto3Client) -> None:
-            end = client.read(source, at, bucket, part, file.write)
+    def _read(self, source: Object, at: Target, bucket: Bucket, part: range | None, file: NewFile) -> Object:
+        def by(client: Boto3Client) -> Object:
+            read = client.read(source, at, bucket, part, file.write)
             if part is None:
-                file.cut(end)
+                file.cut(read.size or 0)
+            return read
 
-        self._by_obstore_first(
+        return self._by_obstore_first(
             "GET",
             bucket,
             lambda: self._obstore.read(source, at, bucket, part, file.write),

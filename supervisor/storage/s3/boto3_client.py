@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -122,15 +123,15 @@ class Boto3Client:
 
     def read(
         self, source: Object, at: Target, bucket: Bucket, part: range | None, write: Callable[[bytes, int], None]
-    ) -> int:
-        """Writes a part of the object, or all of it, just as stat saw it, and says where it ended. NoRanges where the
-        server has no parts."""
+    ) -> Object:
+        """Writes a part of the object, or all of it, just as stat saw it, and returns it as it was read, with its size
+        where that is all of it. NoRanges where the server has no parts."""
         with self._errors(Asked(verb=Verb.READ, uri=at.uri, version=source.version)):
             return self._again(lambda: self._read(source, at, bucket, part, write))
 
     def _read(
         self, source: Object, at: Target, bucket: Bucket, part: range | None, write: Callable[[bytes, int], None]
-    ) -> int:
+    ) -> Object:
         answer = self._get(source, at, bucket, part)
         tag = etag(answer.get("ETag"))
         if source.etag and tag and tag != source.etag:
@@ -157,7 +158,8 @@ class Boto3Client:
             if not _is_vouched_for(answer):
                 raise _Broken(f"{at.uri}: the bytes that arrive are not those of its ETag, which is their MD5")
             bucket.etag_is_md5 = False
-        return end
+        size = end if part is None else source.size
+        return replace(source, size=size, media_type=answer.get("ContentType"), metadata=_metadata(answer))
 
     def _get(self, source: Object, at: Target, bucket: Bucket, part: range | None) -> Any:
         call = _call(at, source.version)

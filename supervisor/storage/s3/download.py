@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, wait
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 from supervisor.storage import disk_error
 
@@ -14,15 +15,19 @@ from supervisor.storage import disk_error
 RANGE = 8 * 1024 * 1024
 HELPERS = 4
 
+T = TypeVar("T")
 
-def in_ranges(size: int, read: Callable[[range], None], helpers: Executor) -> None:
-    """Reads all of an object's ranges, this thread among others. Raises what the first of them that failed raised."""
+
+def in_ranges(size: int, read: Callable[[range], T], helpers: Executor) -> T:
+    """Reads all of an object's ranges, this thread among others; returns what one of them gave. Raises what the first
+    of them that failed raised."""
     starts = deque(range(0, size, RANGE))
+    given: list[T] = []
 
     def work() -> None:
         try:
             while (start := _taken(starts)) is not None:
-                read(range(start, min(start + RANGE, size)))
+                given.append(read(range(start, min(start + RANGE, size))))
         except BaseException:
             starts.clear()  # nobody goes on
             raise
@@ -37,6 +42,7 @@ def in_ranges(size: int, read: Callable[[range], None], helpers: Executor) -> No
         wait(begun)
     for each in begun:
         each.result()
+    return given[0]
 
 
 def _taken(starts: "deque[int]") -> int | None:

@@ -8,6 +8,7 @@ listing ends in an error: never in half, and never without end.
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from enum import Enum, auto
 from typing import Any
 from urllib.parse import unquote, unquote_plus
@@ -72,7 +73,13 @@ class Listing:
             fresh = self._fresh([key for key in keys if key.startswith(self._prefix)])
             for key in fresh:
                 found = keys[key]
-                yield Object(uri=f"s3://{self._bucket}/{key}", size=found.get("Size"), etag=etag(found.get("ETag")))
+                modified = found.get("LastModified")
+                yield Object(
+                    uri=f"s3://{self._bucket}/{key}",
+                    size=found.get("Size"),
+                    etag=etag(found.get("ETag")),
+                    modified=modified.timestamp() if isinstance(modified, datetime) else None,
+                )
             if not _has_more(answer):
                 return
             empty = 0 if keys else empty + 1

@@ -8,7 +8,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -79,16 +79,15 @@ class ObstoreClient:
             etag=tag,
             version=version,
             media_type=facts.pop("Content-Type", None),
-            # The other headers that S3 keeps are capitalised; metadata's names are not.
-            metadata={name: value for name, value in facts.items() if name == name.lower()},
+            metadata=_metadata(facts),
         )
 
     def read(
         self, source: Object, at: Target, bucket: Bucket, part: range | None, write: Callable[[bytes, int], None]
-    ) -> None:
-        """Writes a part of the object, or all of it, just as stat saw it: one that is read whole is held against the
-        MD5 that its ETag mostly is. TLS guards a body on its way; plain http and what S3 itself hands out wrong are
-        guarded by this. 50 us for 32 KiB."""
+    ) -> Object:
+        """Writes a part of the object, or all of it, just as stat saw it, and returns it as it was read. One that is
+        read whole is held against the MD5 that its ETag mostly is. TLS guards a body on its way; plain http and what S3
+        itself hands out wrong are guarded by this. 50 us for 32 KiB."""
         known = self._store(at)
         checked = part is None and is_md5(source, bucket)
         is_guarded = checked or part is not None or known.by_tls or not self._session.checks_answers
@@ -98,7 +97,9 @@ class ObstoreClient:
         digest = hashlib.md5(usedforsecurity=False)
         place = start
         try:
-            for piece in _pieces(known.store, source, at, _options(source, bucket, part)):
+            answer = _answer(known.store, source, at, _options(source, bucket, part))
+            facts = dict(answer.attributes)  # which are gone with the body
+            for piece in _pieces(answer):
                 if place + len(piece) > stop:  # of another thread's range, or of nobody's
                     raise NotPlain
                 write(piece, place)
@@ -111,6 +112,7 @@ class ObstoreClient:
             raise NotPlain from error
         if place != stop or (checked and digest.hexdigest() != source.etag):
             raise NotPlain
+        return replace(source, media_type=facts.get("Content-Type"), metadata=_metadata(facts))
 
     def put(
         self,
@@ -239,14 +241,23 @@ def _options(source: Object, bucket: Bucket, part: range | None) -> "GetOptions"
     return options
 
 
-def _pieces(store: Any, source: Object, at: Target, options: "GetOptions") -> Iterator[bytes]:
+def _answer(store: Any, source: Object, at: Target, options: "GetOptions") -> Any:
     answer = obstore.get(store, at.key, options=options)
     if etag(answer.meta["e_tag"]) != source.etag:
         raise NotPlain
+    return answer
+
+
+def _pieces(answer: Any) -> Iterator[bytes]:
     if answer.meta["size"] <= _PIECE:  # one call; each gives way to other threads
         yield answer.bytes().to_bytes()
     else:
         yield from answer.stream(min_chunk_size=_PIECE)
+
+
+def _metadata(facts: Mapping[Any, str]) -> dict[str, str]:
+    """The other headers that S3 keeps are capitalised; metadata's names are not."""
+    return {name: value for name, value in facts.items() if name == name.lower()}
 
 
 def _is_odd(key: str) -> bool:

@@ -4,13 +4,14 @@ import gzip
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import tenacity
 
-from supervisor.storage import Changed, Denied, Invalid, Missing, Passing, StorageError, http
+from supervisor.storage import Changed, Denied, Invalid, Larger, Missing, Passing, StorageError, http
 from supervisor.storage.http import Http
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -113,6 +114,36 @@ def test_bytes_and_facts_arrive(server: Server, tmp_path: Path) -> None:
     assert (found.size, found.etag, found.media_type) == (3_000_000, '"1"', "audio/wav")
     Http().download(found, tmp_path / "a")
     assert (tmp_path / "a").read_bytes() == b"x" * 3_000_000
+
+
+@pytest.mark.parametrize(("code", "kind"), [(204, Missing), (205, Missing), (202, Passing)])
+def test_a_success_without_the_file_is_no_input(
+    code: int, kind: type[StorageError], server: Server, tmp_path: Path
+) -> None:
+    server.answers = [status(code)]
+    with pytest.raises(kind, match=f"the server says {code}"):
+        fetched(server, tmp_path / "a")
+
+
+def test_an_empty_file_is_an_input(server: Server, tmp_path: Path) -> None:
+    server.answers = [ok(b"")]
+    assert fetched(server, tmp_path / "a") == b""
+
+
+@pytest.mark.parametrize(("most", "fits"), [(10, True), (9, False)])
+def test_a_file_of_unknown_size_is_fetched_up_to_what_there_is_room_for(
+    most: int, fits: bool, server: Server, tmp_path: Path
+) -> None:
+    server.answers = [chunked(b"12345", b"67890")]
+    found = replace(Http().stat(server.url), most=most)
+    assert found.size is None
+    if fits:
+        Http().download(found, tmp_path / "a")
+        assert (tmp_path / "a").read_bytes() == b"1234567890"
+        return
+    with pytest.raises(Larger, match="more than 9 bytes"):
+        Http().download(found, tmp_path / "a")
+    assert (tmp_path / "a").stat().st_size <= most
 
 
 def test_only_get_is_asked_and_the_etag_is_pinned(server: Server, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,11 +10,13 @@ import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import pytest
 
 from supervisor.storage import Changed, Denied, Exists, Full, Invalid, Missing, StorageError, of, on_output
-from supervisor.storage.local import Local
+from supervisor.storage.local import Local, extensions, folds_case
 
 NOBODY = 65534
 
@@ -68,14 +71,73 @@ def test_provenance_is_kept_beside_the_result(local: Local, tmp_path: Path) -> N
     assert files(tmp_path) == [".a.json.provenance", "a.json", "source"]
 
 
-def test_a_result_of_another_size_has_lost_its_provenance(local: Local, tmp_path: Path) -> None:
+@pytest.mark.parametrize("other", [b"edited by hand", b"CONTENT"], ids=["another size", "the same size"])
+def test_a_result_of_other_bytes_has_lost_its_provenance(other: bytes, local: Local, tmp_path: Path) -> None:
     result = tmp_path / "a.json"
     upload(local, made(tmp_path / "source"), result, **{"input-etag": "abc"})
-    result.write_bytes(b"edited by hand")
+    was = result.stat()
+    result.write_bytes(other)
+    os.utime(result, ns=(was.st_atime_ns, was.st_mtime_ns))
     assert local.stat(str(result)).metadata == {}
 
 
-@pytest.mark.parametrize("note", [b"", b"[]", b"{}", b"\xff", b'{"size": 7, "metadata": 3}', b"[" * 100_000])
+def test_a_copy_of_a_result_and_its_note_has_its_provenance(local: Local, tmp_path: Path) -> None:
+    upload(local, b"content", tmp_path / "out" / "a.json", **{"input-etag": "abc"})
+    shutil.copytree(tmp_path / "out", tmp_path / "copy")
+    assert local.stat(f"{tmp_path}/copy/a.json").metadata == {"input-etag": "abc"}
+
+
+def test_a_download_tells_the_provenance_and_so_does_a_link(local: Local, tmp_path: Path) -> None:
+    upload(local, b"content", tmp_path / "out" / "a.json", **{"input-etag": "abc"})
+    (tmp_path / "link").symlink_to("out/a.json")
+    made(tmp_path / "plain")
+    for name, metadata in (("out/a.json", {"input-etag": "abc"}), ("link", {"input-etag": "abc"}), ("plain", {})):
+        copy = tmp_path / f"copy-of-{Path(name).name}"
+        assert local.download(local.stat(f"{tmp_path}/{name}"), copy).metadata == metadata
+
+
+@pytest.mark.parametrize("where", [os, Path], ids=["before its result is there", "before its note is"])
+def test_of_two_writers_at_once_none_vouches_for_the_others_bytes(
+    where: Any, local: Local, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result, move = tmp_path / "a.json", where.replace
+
+    def after_another(partial: Path, target: Path) -> object:
+        monkeypatch.undo()
+        upload(local, b"theirs!", result, writer="the other")
+        return move(partial, target)
+
+    monkeypatch.setattr(where, "replace", after_another)
+    upload(local, b"content", result, writer="this")
+    told = {b"content": "this", b"theirs!": "the other"}[result.read_bytes()]
+    assert local.stat(str(result)).metadata in ({}, {"writer": told})
+
+
+def test_many_writers_at_once_leave_a_result_whose_note_is_its_own(local: Local, tmp_path: Path) -> None:
+    result = tmp_path / "a.json"
+    for turn in range(20):
+        bodies = [f"{turn:03}-{number}".encode() for number in range(4)]
+        threads = [Thread(target=upload, args=(local, body, result), kwargs={"of": body.decode()}) for body in bodies]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert local.stat(str(result)).metadata in ({}, {"of": result.read_text()})
+    assert files(tmp_path) == [".a.json.provenance", "a.json"]
+
+
+def test_a_writer_that_is_killed_before_its_note_is_there_leaves_one_that_vouches_for_nothing(
+    local: Local, tmp_path: Path
+) -> None:
+    result = tmp_path / "a.json"
+    upload(local, b"old one", result, writer="the first")
+    code = "os.fsync = lambda fd: None; Path.replace = lambda *_: os._exit(9); upload(*sys.argv[1:])"
+    told(in_process(code, made(tmp_path / "source", b"new one"), result))
+    assert result.read_bytes() == b"new one"
+    assert local.stat(str(result)).metadata == {}
+
+
+@pytest.mark.parametrize("note", [b"", b"[]", b"{}", b"\xff", b'{"sha256": 7, "metadata": 3}', b"[" * 100_000])
 def test_a_spoilt_note_is_no_provenance(note: bytes, local: Local, tmp_path: Path) -> None:
     result = made(tmp_path / "a.json")
     made(tmp_path / ".a.json.provenance", note)
@@ -94,6 +156,27 @@ def test_a_file_that_changed_since_it_was_looked_at_is_noticed(local: Local, tmp
     source.write_bytes(b"CONTENT")
     with pytest.raises(Changed, match="changed while it was being read"):
         local.download(found, tmp_path / "copy")
+
+
+# what a folder holds
+
+
+def test_the_extensions_in_a_folder_are_those_of_its_names(tmp_path: Path) -> None:
+    for name in ("a.wav.json", "b.zip", "no", "c.d/e.tif", ".hidden", "dot."):
+        made(tmp_path / name)
+    assert extensions(f"{tmp_path}/") == {".json", ".zip", ".d", ".hidden", "."}
+    assert extensions(f"{tmp_path}/absent/") == extensions(f"{tmp_path}/no/") == frozenset()
+
+
+def test_a_file_system_without_case_is_known_by_a_name_and_its_twin(tmp_path: Path) -> None:
+    """Links stand for one: no other is at hand."""
+    folder = tmp_path / "out"
+    assert not folds_case(f"{folder}/")
+    made(folder / "a.json")
+    assert not folds_case(f"{folder}/")
+    os.link(folder / "a.json", folder / "A.JSON")
+    assert folds_case(f"{folder}/")
+    assert folds_case(f"file://{folder}/not/there/yet/")
 
 
 # what is not there, or in the way
