@@ -20,6 +20,8 @@ from supervisor.machine.scheduler import Identity, Slice, is_whole_number
 from supervisor.machine.secret_names import is_aws_credential
 
 _MOST_WORKERS = 64
+# S3:// and s3:// are one scheme, and what lies below the one lies below the other.
+_SCHEME = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*://")
 _USER = re.compile(r"[0-9]{1,9}(:[0-9]{1,9})?|[A-Za-z_][A-Za-z0-9_.-]{0,30}\$?")
 
 
@@ -33,7 +35,7 @@ def _text(_: str, text: str) -> str:
 def _uri(name: str, text: str) -> str:
     if "\0" in text or text.strip() == "":
         raise BadUsage(f"{name} is {text!r}: not a URI or path")
-    return text
+    return _SCHEME.sub(lambda scheme: scheme[0].lower(), text)
 
 
 def _folder(name: str, text: str) -> str:
@@ -336,8 +338,13 @@ class Image:
 
     @property
     def identity(self) -> str | None:
-        """What tells one model from another for JOB_OVERWRITE=changed."""
+        """What tells one image from another for JOB_OVERWRITE=changed."""
         return self.name or self.base
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether its identity is of its content: a tag may be another image tomorrow."""
+        return "@sha256:" in (self.identity or "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -386,6 +393,11 @@ class JobSpec:
             raise BadUsage(
                 "no output: JOB_OUTPUT is not set", "name a prefix or folder: JOB_OUTPUT=s3://bucket/results/"
             )
+
+    @property
+    def items_uri(self) -> str | None:
+        """Where the list of all items goes, beside the status document."""
+        return f"{self.status_uri.removesuffix('.json')}.items.jsonl" if self.status_uri else None
 
     @property
     def status_uri(self) -> str | None:

@@ -159,7 +159,7 @@ class Room:
 
     def __init__(self, bounds: Bounds) -> None:
         self._items = _Slots(bounds.items)
-        self._bound = bounds.size
+        self.bound = bounds.size
         self._sizes: dict[int, int] = {}
         self._freed = threading.Condition()
         self._first_come = threading.Lock()  # else a large item would wait for as long as small ones come
@@ -169,11 +169,22 @@ class Room:
         self._items.enter()
 
     def admit(self, index: int, size: int) -> None:
-        """Waits for room for an item's bytes; one that is larger than the bound has the room for itself."""
+        """Waits for room for an item's bytes; one that is larger than the bound has the room for itself. One that was
+        let in before, and needs more, gives up what it had and waits like any other."""
+        if index in self._sizes:
+            with self._freed:
+                del self._sizes[index]
+                self._freed.notify()
         with self._first_come, self._freed:
-            while self._sizes and sum(self._sizes.values()) + size > self._bound:
+            while self._sizes and sum(self._sizes.values()) + size > self.bound:
                 self._freed.wait()
             self._sizes[index] = size
+
+    def settle(self, index: int, size: int) -> None:
+        """The item that was let in turns out to have so many bytes, which are fewer."""
+        with self._freed:
+            self._sizes[index] = size
+            self._freed.notify()
 
     def leave(self, index: int | None = None) -> None:
         """The item has ended, and its files are gone; None: there was no item after all."""

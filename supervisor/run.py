@@ -104,6 +104,8 @@ class Job:
             if (item := next(iter(work), None)) is not None:
                 look_at(item)  # who is denied both ends is told of the input, which comes first
             raise
+        for warning in work.warnings:
+            self._publisher.warning(warning)
         if self._copies:
             self._pass_through(work, self._copies)
 
@@ -129,7 +131,7 @@ class Job:
         gc.set_threshold(10_000)  # items leave no cycles behind: looking for some after each 700 objects is in vain
         try:
             with signals.stops_delivered_to(pipeline.stop):
-                pipeline.run(self._counted(work))
+                pipeline.run(stages.beside_results(self._counted(work)))
         except BaseException as why:
             predictions_until = uploads_until = time.monotonic()
             if isinstance(why, Stopped):

@@ -1,27 +1,27 @@
 """What the pipeline's three stages do with one item: bring its input, run the model on it, take its result away."""
 
-import mimetypes
 import shutil
 import time
-from collections.abc import MutableMapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from supervisor import storage
-from supervisor.failures import DeviceMissing, DiskTrouble, Failure, ImageUnfit
+from supervisor.failures import DeviceMissing, Failure, ImageUnfit
 from supervisor.job import JobSpec
 from supervisor.machine import disk
 from supervisor.machine.disk import ItemFolders
 from supervisor.model.copies import Copies, Request
 from supervisor.model.runner import Answer, LocalFile
 from supervisor.pipeline import Room
-from supervisor.status.document import DONE, ITEM_FAILED, SKIPPED, Outcome, Record
+from supervisor.status.document import DONE, ITEM_FAILED, LEFT_OUT, SKIPPED, Outcome, Record
 from supervisor.status.publisher import Publisher
 from supervisor.storage import Object
 from supervisor.work.outputs import Outputs
 from supervisor.work.plan import Item
 from supervisor.work.provenance import Provenance
+from supervisor.work.resume import Resume
 
 
 @dataclass(kw_only=True)
@@ -63,6 +63,11 @@ class Stages:
         self._folders = ItemFolders(folder)
         self._outputs = outputs
         self._provenance = Provenance(spec, self._model_identity)
+        self._resume = Resume(spec, self._provenance)
+
+    def beside_results(self, items: Iterable[Item]) -> Iterator[Item]:
+        """The items, each with what is known of its results before it is looked at."""
+        return self._resume.beside(items)
 
     # pipeline.Steps
 
@@ -73,20 +78,18 @@ class Stages:
             with _clocked(seconds, "download"):
                 found = look_at_all(item)
                 whole = item.as_one(found)
+                if self._provenance.is_no_input(whole.metadata):
+                    return self._left_out(item)
                 self._outputs.require_writable_for(item.result_uri())
-                kept = self._provenance.kept(item, whole)
+                kept = self._resume.kept(item, whole)
             if kept is not None:
                 result, voucher = kept
                 return self._skipped(Outcome(item=item, state=SKIPPED, result=result, found=found, voucher=voucher))
-            room.admit(item.index, self._bytes_needed(whole))
-            with _clocked(seconds, "download"):
-                folder = self._folders.take(item.index)
-                files = self._download(item, found, folder)
+            return self._brought(item, found, room, seconds)
         except ImageUnfit:
             raise
         except Failure as failure:
             return Outcome(item=item, state=ITEM_FAILED, found=found, seconds=seconds, failure=failure)
-        return Piece(item=item, found=found, files=files, folder=folder, seconds=seconds)
 
     def predict(self, predictor: int, piece: Piece) -> Piece | Outcome:
         request = Request(
@@ -110,17 +113,10 @@ class Stages:
         return piece
 
     def store(self, piece: Piece) -> Outcome:
-        assert piece.answer is not None  # noqa: S101 - there was a prediction
         try:
-            answer = piece.answer.settled()
-            with _clocked(piece.seconds, "upload"):
-                result, etag = self._upload(piece, answer)
-            voucher = self._provenance.voucher(piece.item, piece.input, result, etag)
-            outcome = piece.outcome(DONE, result=result, runner=answer.runner, voucher=voucher)
-            if self._publisher.keeps_results and answer.suffix == ".json":
-                self._publisher.result(outcome, answer.source)
+            outcome = self._stored(piece)
         except Failure as failure:
-            return piece.outcome(ITEM_FAILED, failure=failure, log_tail=piece.log_tail)
+            outcome = piece.outcome(ITEM_FAILED, failure=failure, log_tail=piece.log_tail)
         finally:
             self._folders.give_back(piece.folder)
         return outcome
@@ -133,68 +129,137 @@ class Stages:
 
     # their parts
 
+    def _left_out(self, item: Item) -> Outcome:
+        """Of a job's own writing, which its provenance alone gave away."""
+        return Outcome(item=item, state=LEFT_OUT)
+
     def _skipped(self, outcome: Outcome) -> Outcome:
         """A result that stands belongs to this run's table of results, too."""
         if self._publisher.keeps_results and outcome.result and outcome.result.endswith(".json"):
-            folder = self._folder / str(outcome.item.index)
+            folder = self._folder / f"{outcome.item.index}-result"
             try:
                 folder.mkdir()
                 store = storage.of(outcome.result)
                 store.download(store.stat(outcome.result), folder / "result.json")
                 self._publisher.result(outcome, folder / "result.json")
+            except (storage.Full, OSError) as error:  # of ours: the result itself is in order
+                self._publisher.give_up_results(f"there is no room for a copy of {outcome.result}: {error}")
             except storage.StorageError as error:
                 raise storage.on_output(error) from None
-            except OSError as error:
-                raise DiskTrouble(f"no local copy of {outcome.result} can be made: {error.strerror}") from None
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
         return outcome
 
-    def _bytes_needed(self, found: Object) -> int:
-        """Bytes on the local disk. deepaas-cli makes a copy of its own."""
-        by_cli = self._spec.runner == "cli" or (self._spec.runner == "auto" and self._record.total == 1)
-        return disk.bytes_needed(found.size, copies=2 if by_cli else 1)
+    def _brought(self, item: Item, found: tuple[Object, ...], room: Room, seconds: dict[str, float]) -> Piece | Outcome:
+        """The item with its inputs on the local disk. Those of unknown size are let in with little room, and tried
+        again with more where they turn out to need that: there is never more on the disk than was let in."""
+        known = sum(each.size or 0 for each in found)
+        unknown = disk.FIRST_GUESS if any(each.size is None for each in found) else 0
+        while True:
+            most = known + unknown
+            room.admit(item.index, self._bytes_needed(most))
+            has_all = most > room.bound
+            try:
+                with _clocked(seconds, "download"):
+                    folder = self._folders.take(item.index)
+                    left = self._room_left() - known if has_all else unknown
+                    files, metadata = self._download(item, found, folder, left)
+            except storage.Larger as larger:
+                if has_all:
+                    raise storage.on_input(larger) from None
+                unknown *= 4
+                continue
+            if unknown:
+                room.settle(item.index, self._bytes_needed(sum(each.path.stat().st_size for each in files)))
+            if self._provenance.is_no_input(metadata):
+                self._folders.give_back(folder)
+                return self._left_out(item)
+            return Piece(item=item, found=found, files=files, folder=folder, seconds=seconds)
 
-    def _download(self, item: Item, found: Sequence[Object], folder: Path) -> tuple[LocalFile, ...]:
+    def _bytes_needed(self, size: int) -> int:
+        """Bytes on the local disk."""
+        return disk.bytes_needed(size, copies=self._copies_of_inputs())
+
+    def _room_left(self) -> int:
+        """Bytes that inputs may have which have the disk to themselves."""
+        return disk.room_left(self._folder) // self._copies_of_inputs()
+
+    def _copies_of_inputs(self) -> int:
+        """deepaas-cli makes a copy of its own."""
+        by_cli = self._spec.runner == "cli" or (self._spec.runner == "auto" and self._record.total == 1)
+        return 2 if by_cli else 1
+
+    def _download(
+        self, item: Item, found: Sequence[Object], folder: Path, most: int
+    ) -> tuple[tuple[LocalFile, ...], Mapping[str, str]]:
         """Brings the inputs into the item's folder, each under its own name: modules read extensions, and delete. Where
-        two have one name, each has a folder of its own in there."""
-        whole = item.as_one(found)
-        disk.require_room(self._folder, item.shown, whole.size, self._bytes_needed(whole))
+        two have one name, each has a folder of its own in there. Returns the metadata of the first, too.
+
+        most: bytes that those of unknown size may have together, else Larger is raised.
+        """
+        known = sum(each.size or 0 for each in found)
+        disk.require_room(self._folder, item.shown, known, self._bytes_needed(known))
         names = [each.file_name for each in item.inputs]
         apart = len(set(names)) < len(names)
-        files = []
+        files: list[LocalFile] = []
+        first: Object | None = None
         try:
             for number, (each, seen) in enumerate(zip(item.inputs, found, strict=True)):
                 path = disk.subfolder(folder, str(number)) / each.file_name if apart else folder / each.file_name
-                store = storage.of_input(each.uri)
-                store.download(seen, path)
-                media_type = seen.media_type
-                if item.found and mimetypes.guess_type(path)[0] is None:  # which a listing does not tell
-                    media_type = store.stat(each.uri).media_type
-                files.append(LocalFile(path=path, media_type=media_type))
+                wanted = replace(seen, most=most) if seen.size is None else seen
+                read = storage.of_input(each.uri).download(wanted, path)
+                most -= path.stat().st_size if seen.size is None else 0
+                first = first or read
+                files.append(LocalFile(path=path, media_type=read.media_type))
         except storage.StorageError as error:
             self._folders.give_back(folder)
+            if isinstance(error, storage.Larger):
+                raise
             raise storage.on_input(error) from None
-        return tuple(files)
+        return tuple(files), first.metadata if first else {}
 
     def _restore(self, piece: Piece) -> None:
         """The inputs as they were, for a second try."""
         piece.retried = True
-        self._download(piece.item, piece.found, self._folders.make_anew(piece.folder))
-
-    def _upload(self, piece: Piece, answer: Answer) -> tuple[str, str | None]:
-        """The result's URI and ETag."""
-        uri = piece.item.result_uri(answer.suffix)
-        record, seconds = self._record, piece.seconds["predict"]
-        facts = self._provenance.facts(piece.item, piece.input, record.module, record.device, answer.runner, seconds)
         try:
-            return uri, storage.of(uri).upload(answer.source, uri, media_type=answer.media_type, metadata=facts)
+            folder = self._folders.make_anew(piece.folder)
+            self._download(piece.item, piece.found, folder, self._room_left())
+        except storage.Larger as larger:
+            raise storage.on_input(larger) from None
+
+    def _stored(self, piece: Piece) -> Outcome:
+        assert piece.answer is not None  # noqa: S101 - there was a prediction
+        answer = piece.answer.settled()
+        uri = piece.item.result_uri(answer.suffix)
+        try:
+            with _clocked(piece.seconds, "upload"):
+                etag = self._upload(piece, answer, uri)
+        except storage.Exists:  # since it was looked for
+            return self._skipped(piece.outcome(SKIPPED, result=uri))
         except storage.StorageError as error:
             raise storage.on_output(error) from None
+        voucher = self._provenance.voucher(piece.item, piece.input, uri, etag)
+        outcome = piece.outcome(DONE, result=uri, runner=answer.runner, voucher=voucher)
+        if self._publisher.keeps_results and answer.suffix == ".json":
+            self._publisher.result(outcome, answer.source)
+        return outcome
+
+    def _upload(self, piece: Piece, answer: Answer, uri: str) -> str | None:
+        """The result's ETag. Raises StorageError: Exists where JOB_OVERWRITE is never, and something is there."""
+        self._resume.require_free(piece.item, uri)
+        record, seconds = self._record, piece.seconds["predict"]
+        facts = self._provenance.facts(piece.item, piece.input, record.module, record.device, answer.runner, seconds)
+        store = storage.of(uri)
+        put = store.create if self._spec.overwrite == "never" else store.upload
+        return put(answer.source, uri, media_type=answer.media_type, metadata=facts)
 
     def _model_identity(self) -> str:
-        """The image, or outside of one the module and its version."""
-        return self._spec.image.identity or self._copies.module().identity
+        """The image, and which of its modules; where no digest pins the image, the module and its version, too."""
+        image, wanted = self._spec.image, self._spec.environment.get("DEEPAAS_V2_MODEL")
+        if image.is_pinned:
+            return f"{image.identity} {wanted}" if wanted else f"{image.identity}"
+        module = self._copies.module().identity
+        return f"{image.identity} {module}" if image.identity else module
 
 
 def look_at(item: Item) -> Object:
@@ -203,8 +268,8 @@ def look_at(item: Item) -> Object:
 
 
 def look_at_all(item: Item) -> tuple[Object, ...]:
-    """What storage says of each of an item's inputs; a listing has told of the first."""
-    if item.found and not item.others:
+    """What storage says of each of an item's inputs; a listing has told of a single one."""
+    if item.found and not item.others and not item.doubtful:
         return (item.found,)
     try:
         return tuple(storage.of_input(each.uri).stat(each.uri, each.version) for each in item.inputs)

@@ -18,6 +18,8 @@ _ANSWER = 64 * 1024
 _SMALL = 1024 * 1024
 # Bytes of inputs on the disk at once, where it has room for them.
 _MOST_INPUTS = 1024**3
+# Bytes of room for an input whose size is not known; four times as many with each try for which they are too few.
+FIRST_GUESS = 16 * 1024 * 1024
 
 
 @contextmanager
@@ -41,17 +43,28 @@ def inputs_bound(folder: Path) -> int:
     return min(_MOST_INPUTS, max(0, shutil.disk_usage(folder).free - _MARGIN) // 2)
 
 
-def bytes_needed(size: int | None, copies: int) -> int:
+def reserve(folder: Path) -> int:
+    """Bytes of the folder's disk that are the job's, and no list's: for inputs and the margin; half of a small disk."""
+    return min(inputs_bound(folder) + _MARGIN, shutil.disk_usage(folder).free // 2)
+
+
+def bytes_needed(size: int, copies: int) -> int:
     """What one item takes on the disk: so many copies of its input, and its answer."""
-    return (size or 0) * copies + _ANSWER
+    return size * copies + _ANSWER
 
 
-def require_room(folder: Path, name: str, size: int | None, needed: int) -> None:
+def room_left(folder: Path) -> int:
+    """Bytes that one input may take which has the folder's disk to itself: all but the margin, half of a small disk."""
+    free = shutil.disk_usage(folder).free
+    return max(free - _MARGIN, free // 2)
+
+
+def require_room(folder: Path, name: str, size: int, needed: int) -> None:
     """Raises DiskTrouble where an input of `size` bytes, which needs `needed`, does not fit."""
     wanted = needed + _MARGIN
     if wanted > _MARGIN + _SMALL and wanted > (free := shutil.disk_usage(folder).free):
         raise DiskTrouble(
-            f"input {name} has {size or 0:,} bytes and needs {wanted:,} on the local disk, which has {free:,} free"
+            f"input {name} has {size:,} bytes and needs {wanted:,} on the local disk, which has {free:,} free"
         )
 
 

@@ -28,8 +28,9 @@ from supervisor.model import description, find, releases, strict_json
 from supervisor.model.answer_rules import LARGEST
 from supervisor.model.description import Field, Module
 from supervisor.model.environment import withheld
-from supervisor.model.first_bytes import EXTENSIONS, media_type_of
+from supervisor.model.first_bytes import media_type_of
 from supervisor.model.guest import Guest, GuestDied, GuestDismissed, GuestTimeout
+from supervisor.model.media_types import UNKNOWN_SUFFIX, is_suffix, known_suffix, plain, suffix_for
 from supervisor.model.usage import NOTHING, Usage, in_turn
 
 # The name of the answer, which lies beside the input: what modules write there themselves has other names.
@@ -481,33 +482,19 @@ def _bytes_answer(written: Path, accept: str | None, name: str | None) -> Answer
     """
     named = mimetypes.guess_type(name)[0] if name else None
     own = PurePath(name).suffix.lower() if name else ""
-    asked = _plain(accept) if accept else None
+    own = own if is_suffix(own) else ""
+    asked = plain(accept) if accept else None
     if asked in (None, "application/json"):
         media_type = named or media_type_of(str(written)) or _UNKNOWN
     elif "*" in asked:
         media_type = media_type_of(str(written)) or named or _UNKNOWN
-    elif _known_suffix(asked) is None:
+    elif known_suffix(asked) is None:
         seen = media_type_of(str(written)) or named
-        return Answer(
-            source=written, suffix=suffix_for(seen) if seen else own or ".bin", media_type=asked, runner=releases.WORKER
-        )
+        suffix = suffix_for(seen) if seen else own or UNKNOWN_SUFFIX
+        return Answer(source=written, suffix=suffix, media_type=asked, runner=releases.WORKER)
     else:
         media_type = asked
     if media_type == "application/json" and named is None:
         return _json_answer(written, releases.WORKER, raw=True)
     suffix = own if own and named == media_type else suffix_for(media_type)
     return Answer(source=written, suffix=suffix, media_type=media_type, runner=releases.WORKER)
-
-
-def suffix_for(media_type: str) -> str:
-    """The extension of a result of this media type, as results are named."""
-    return _known_suffix(_plain(media_type)) or ".bin"
-
-
-def _known_suffix(media_type: str) -> str | None:
-    return EXTENSIONS.get(media_type) or mimetypes.guess_extension(media_type)
-
-
-def _plain(media_type: str) -> str:
-    """Without parameters."""
-    return media_type.partition(";")[0].strip().lower()

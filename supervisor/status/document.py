@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 VERSION = 2
 RUNNING, SUCCEEDED, PARTIAL, FAILED, INTERRUPTED = "RUNNING", "SUCCEEDED", "PARTIAL", "FAILED", "INTERRUPTED"
 DONE, SKIPPED, ITEM_FAILED = "done", "skipped", "failed"
+# Of an item that turned out to be a job's own writing: it is in no list, and in no count of items.
+LEFT_OUT = "left out"
 
 # Items listed in the document itself, failures first; the counts count all.
 LISTED = 100
@@ -106,6 +108,7 @@ class Record:
         self._total: int | None = 0  # None while a prefix is being listed
         self._seen = 0  # of the listing
         self._placeholders = 0
+        self._left_out = 0
         self._device: Device | None = None
         self._module: Module | None = None
         self._choice: Choice | None = None
@@ -176,6 +179,9 @@ class Record:
 
     def add(self, outcome: Outcome) -> None:
         with self._lock:
+            if outcome.state == LEFT_OUT:
+                self._left_out += 1
+                return
             self._states[outcome.state] += 1
             for stage, spent in outcome.seconds.items():
                 self._seconds[stage] = self._seconds.get(stage, 0.0) + spent
@@ -214,7 +220,7 @@ class Record:
     @property
     def total(self) -> int | None:
         """How many items the job has; None while that is not known."""
-        return self._total
+        return None if self._total is None else self._total - self._left_out
 
     @property
     def device(self) -> Device | None:
@@ -271,12 +277,15 @@ class Record:
 
     def _counts(self) -> dict[str, Any]:
         listing = {"listing": True} if self._total is None else {}
-        total = max(self._seen, self.ended) if self._total is None else self._total
+        left_out = {"written_by_jobs": self._left_out} if self._left_out else {}
+        known = max(self._seen, self.ended + self._left_out) if self._total is None else self._total
+        total = known - self._left_out
         return {
             "total": total,
             **self._states,
             "pending": max(0, total - self.ended),
             "placeholders": self._placeholders,
+            **left_out,
             **listing,
         }
 

@@ -4,12 +4,15 @@ Lines are kept in a local file as items end, in constant memory, and go to stora
 """
 
 import json
+import shutil
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 from supervisor import storage
+from supervisor.machine import disk
 from supervisor.status.document import SKIPPED, Outcome, without_none
 
 # An answer with more bytes is left out of the table; its result is where the row says.
@@ -17,13 +20,20 @@ LONGEST_ANSWER = 1024 * 1024
 # Failed items whose line has the model's log, too: 2 KiB each.
 _WITH_LOG = 1_000
 _BUFFER = 256 * 1024
+# Bytes of lines between two looks at the disk.
+_LOOK_EVERY = 4 * 1024 * 1024
+_NONE: Mapping[str, str] = {}
 
 
 class LinesFile:
-    """A local file that grows by lines, from any thread, and is uploaded once. A full disk ends it, and not the job."""
+    """A local file that grows by lines, from any thread, and is uploaded once. A full disk ends it, and not the job:
+    before it is full, so that the job has room to go on."""
 
-    def __init__(self, path: Path, uri: str) -> None:
+    def __init__(self, path: Path, uri: str, metadata: Mapping[str, str] = _NONE) -> None:
         self._path = path
+        self._metadata = metadata
+        self._reserve = disk.reserve(path.parent)
+        self._unlooked = 0  # bytes since the disk was looked at
         self.uri = uri
         self.problem: str | None = None
         self._over = False
@@ -36,8 +46,9 @@ class LinesFile:
                 return
             try:
                 self._file.write(line)
+                self._look(len(line))
             except OSError as error:
-                self._give_up(error)
+                self._give_up(f"it cannot be kept on the local disk: {error.strerror or error}")
 
     def upload(self) -> None:
         """No line is taken after this. Raises StorageError."""
@@ -48,14 +59,27 @@ class LinesFile:
             try:
                 self._file.close()
             except OSError as error:
-                self._give_up(error)
+                self._give_up(f"it cannot be kept on the local disk: {error.strerror or error}")
                 return
-        storage.of(self.uri).upload(self._path, self.uri, media_type="application/x-ndjson", metadata={})
+        storage.of(self.uri).upload(self._path, self.uri, media_type="application/x-ndjson", metadata=self._metadata)
 
-    def _give_up(self, error: OSError) -> None:
+    def give_up(self, why: str) -> None:
+        """The list will not be written, for that reason."""
+        with self._lock:
+            if not self._over:
+                self._give_up(why)
+
+    def _look(self, written: int) -> None:
+        self._unlooked += written
+        if self._unlooked >= _LOOK_EVERY:
+            self._unlooked = 0
+            if (free := shutil.disk_usage(self._path.parent).free) < self._reserve:
+                self._give_up(f"the local disk has {free:,} bytes left, which the job needs")
+
+    def _give_up(self, why: str) -> None:
         """A list with a hole in it would not be the truth: there is none then."""
         self._over = True
-        self.problem = f"{self.uri} is not written: it cannot be kept on the local disk: {error.strerror or error}"
+        self.problem = f"{self.uri} is not written: {why}"
         with suppress(OSError):
             self._file.close()
         with suppress(OSError):
@@ -85,6 +109,7 @@ class ResultsTable:
     def __init__(self, lines: LinesFile) -> None:
         self._lines = lines
         self.uri = lines.uri
+        self.give_up = lines.give_up
 
     def add(self, outcome: Outcome, source: Path | bytes) -> None:
         """source: the answer, strict JSON. It is taken as it is: parsing megabytes would cost more than storing

@@ -17,10 +17,11 @@ from supervisor import storage
 from supervisor.failures import DiskTrouble
 from supervisor.model.description import Module
 from supervisor.model.runner import Choice
-from supervisor.status.document import RUNNING, Outcome, Record
+from supervisor.status.document import LEFT_OUT, RUNNING, Outcome, Record
 from supervisor.status.item_files import ItemList, LinesFile, ResultsTable
 from supervisor.status.redaction import redacted
 from supervisor.status.reporters import DocumentFile, Reporter
+from supervisor.work.provenance import of_document
 
 if TYPE_CHECKING:
     from supervisor.status.webhook import Webhook
@@ -46,7 +47,7 @@ class Publisher:
         spec = record.spec
         self._record = record
         self._reporter = reporter
-        self._document = DocumentFile(spec.status_uri) if spec.status_uri else None
+        self._document = DocumentFile(spec.status_uri, spec.identity.id) if spec.status_uri else None
         self._webhook = _webhook(spec.status_url, spec.status_secret, spec.identity.name)
         self._keeper = _Keeper(record, self._document, self._webhook, self.warning)
         self._folder: Path | None = None
@@ -54,6 +55,7 @@ class Publisher:
         self._results: ResultsTable | None = None
         self._lists: list[LinesFile] = []
         self._warned = 0
+        self._left_out = False
 
     @property
     def keeps_results(self) -> bool:
@@ -85,6 +87,11 @@ class Publisher:
     def item(self, outcome: Outcome) -> None:
         """One item has ended. Called in the order of the work, from one thread at a time."""
         self._record.add(outcome)
+        if outcome.state == LEFT_OUT:
+            if not self._left_out:
+                self.warning(f"{outcome.item.shown} is no input: an earlier job has written it; such are left out")
+            self._left_out = True
+            return
         if self._items:
             self._items.add(outcome)
         self._reporter.item(self._record, outcome)
@@ -95,6 +102,11 @@ class Publisher:
         there."""
         if self._results:
             self._results.add(outcome, source)
+
+    def give_up_results(self, why: str) -> None:
+        """The job goes on without its table of results. From any thread."""
+        if self._results:
+            self._results.give_up(why)
 
     def log(self, line: str) -> None:
         """A line that the model printed. From any thread."""
@@ -136,15 +148,16 @@ class Publisher:
 
     def _open_lists(self) -> None:
         record, spec = self._record, self._record.spec
-        if spec.status_uri and record.several:
-            self._items = ItemList(self._list(f"{spec.status_uri.removesuffix('.json')}.items.jsonl"))
+        if spec.items_uri and record.several:
+            self._items = ItemList(self._list(spec.items_uri))
         if spec.results_table:
             self._results = ResultsTable(self._list(f"{spec.results_table}{spec.identity.name}.results.jsonl"))
         record.keeps(self._items.uri if self._items else None, self._results.uri if self._results else None)
 
     def _list(self, uri: str) -> LinesFile:
         self._folder = self._folder or Path(tempfile.mkdtemp(prefix="supervisor-lists-"))
-        lines = LinesFile(self._folder / f"{len(self._lists)}.jsonl", uri)
+        metadata = of_document(uri, self._record.spec.identity.id)
+        lines = LinesFile(self._folder / f"{len(self._lists)}.jsonl", uri, metadata)
         self._lists.append(lines)
         return lines
 

@@ -18,6 +18,7 @@ from supervisor.status.document import LISTED, Outcome, Record
 from supervisor.status.pace import Pace
 from supervisor.status.redaction import redacted
 from supervisor.storage.uri import shown
+from supervisor.work.provenance import of_document
 
 # Seconds between two `progress` lines in a log, and between two drawings of the bar as items end.
 _PROGRESS, _REDRAW = 10.0, 0.1
@@ -260,11 +261,12 @@ def for_stdout() -> Reporter:
 class DocumentFile:
     """The status document in storage, rewritten whole each time."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, job: str) -> None:
         self._uri = uri
+        self._metadata = of_document(uri, job)
 
     def write(self, document: dict[str, Any]) -> None:
         """Raises StorageError where it cannot be written."""
         text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
         source = text.encode(errors="backslashreplace")
-        storage.of(self._uri).upload(source, self._uri, media_type="application/json", metadata={})
+        storage.of(self._uri).upload(source, self._uri, media_type="application/json", metadata=self._metadata)

@@ -154,6 +154,7 @@ MEMBERS: Schema = {
                 ITEM_FAILED: _count("failed"),
                 "pending": _count("not ended, or never reached"),
                 "placeholders": _count("folder placeholders left out; not in total"),
+                "written_by_jobs": _count("inputs that are results of earlier jobs, left out; not in total", 1),
                 "listing": {"const": True, "description": "a prefix is still being listed: total grows"},
             },
             required=("total", DONE, SKIPPED, ITEM_FAILED, "pending", "placeholders"),

@@ -298,7 +298,12 @@ def _provenance(path: Path, etag: str) -> Mapping[str, str]:
     return {}
 
 
-# names that a folder holds
+# names in a folder
+
+
+def is_note(name: str) -> bool:
+    """Whether a file of that name is none but what upload leaves beside a result."""
+    return _OURS.fullmatch(os.fsencode(name)) is not None
 
 
 def extensions(folder: str) -> frozenset[str]:

@@ -7,8 +7,8 @@ and "Using EventBridge", and the SNS and SQS message formats.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote, unquote_plus
 
@@ -22,16 +22,26 @@ _NO_VERSION = "1"
 
 @dataclass(frozen=True, kw_only=True)
 class CreatedObject:
-    """An object that an event says was created. `key` is the plain key, decoded."""
+    """An object that an event says was created. `key` is the plain key, decoded.
+
+    size: bytes, None where the event does not say; order: grows with each event of one key, as text; "" where the event
+    does not say.
+    """
 
     bucket: str
     key: str
     version: str | None = None
+    size: int | None = field(default=None, compare=False)
+    order: str = field(default="", compare=False)
+
+    @property
+    def uri(self) -> str:
+        return f"s3://{self.bucket}/{self.key}"
 
     @property
     def is_placeholder(self) -> bool:
         """The zero-byte object that consoles make for a "folder": nothing to predict on."""
-        return self.key.endswith("/")
+        return self.key.endswith("/") and not self.size
 
 
 def parse(text: str) -> tuple[CreatedObject, ...]:
@@ -39,16 +49,17 @@ def parse(text: str) -> tuple[CreatedObject, ...]:
 
     Raises BadUsage where the text is not an event, or an event that creates nothing.
     """
-    objects: dict[CreatedObject, None] = {}
+    objects: dict[CreatedObject, CreatedObject] = {}
     ignored: list[str] = []
     for found in _walk(_json(text, "JOB_EVENT"), 0):
         match found:
             case CreatedObject():
-                objects[found] = None
+                other = objects.get(found)
+                objects[found] = found if other is None else _later(found, other)
             case str():
                 ignored.append(found)
     if objects:
-        return tuple(objects)
+        return tuple(objects.values())
     if ignored:
         raise BadUsage(
             f"JOB_EVENT creates no object: it says {', '.join(dict.fromkeys(ignored))}",
@@ -58,6 +69,23 @@ def parse(text: str) -> tuple[CreatedObject, ...]:
         "JOB_EVENT holds no record",
         "pass the S3 notification or the EventBridge event whole, also when SQS or SNS wraps it",
     )
+
+
+def newest(objects: Iterable[CreatedObject]) -> tuple[CreatedObject, ...]:
+    """One object for each key, in the event's order: of several versions of one key the one that was created last."""
+    last: dict[str, CreatedObject] = {}
+    for each in objects:
+        other = last.pop(each.uri, None)
+        last[each.uri] = each if other is None else _later(each, other)
+    return tuple(last.values())
+
+
+def _later(one: CreatedObject, other: CreatedObject) -> CreatedObject:
+    """Which of two of one key was created later. one: what comes later in the event, and is it where one of them has no
+    order. The shorter order is padded with zeros on its right, as S3's user guide has it."""
+    digits = max(len(one.order), len(other.order))
+    is_older = one.order and other.order and one.order.ljust(digits, "0") < other.order.ljust(digits, "0")
+    return other if is_older else one
 
 
 def _json(text: str, what: str) -> Any:
@@ -141,8 +169,15 @@ def _created(where: Mapping[str, Any], decode: Callable[[str], str], version_mem
         key.encode()
     except UnicodeError:
         raise BadUsage(f"the key {unquote(key)!r} in JOB_EVENT is not UTF-8") from None
-    version = entry.get(version_member) if isinstance(entry, dict) else None
-    return CreatedObject(bucket=name, key=key, version=version if isinstance(version, str) and version else None)
+    facts = entry if isinstance(entry, dict) else {}
+    version, size, order = facts.get(version_member), facts.get("size"), facts.get("sequencer")
+    return CreatedObject(
+        bucket=name,
+        key=key,
+        version=version if isinstance(version, str) and version else None,
+        size=size if isinstance(size, int) and not isinstance(size, bool) else None,
+        order=order.upper() if isinstance(order, str) else "",
+    )
 
 
 def _some_names(event: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from supervisor.storage import Object
-from supervisor.storage.uri import base_name, shown
+from supervisor.storage.uri import base_name, scheme, shown
 
 _LONGEST_NAME = 255  # bytes in a file's name
 # Characters of an identity that travels in an object's metadata, of which S3 takes 2 KB in all.
@@ -29,7 +29,7 @@ class Input:
     @property
     def file_name(self) -> str:
         """The name under which the model sees its copy: the original base name wherever a file can have it."""
-        return _fitting(base_name(self.uri) or "input")
+        return _fitting(base_name(self.uri.rstrip("/")) or "input")
 
 
 def as_one(inputs: Sequence[Input], found: Sequence[Object]) -> Object:
@@ -37,15 +37,27 @@ def as_one(inputs: Sequence[Input], found: Sequence[Object]) -> Object:
 
     The size is their sum; ETag and version are those of all, in the order of their fields, and None where one has none.
     """
-    by_field = [each for _, each in sorted(zip(inputs, found, strict=True), key=lambda pair: pair[0].field or "")]
-    sizes, etags = [each.size for each in found], [each.etag for each in by_field]
-    versions = [each.version for each in by_field]
+    ordered = sorted(zip(inputs, found, strict=True), key=lambda pair: by_field(pair[0].field))
+    sizes, etags = [each.size for each in found], [_etag(one, each) for one, each in ordered]
+    versions = [each.version for _, each in ordered]
     return Object(
         uri=found[0].uri,
         size=None if None in sizes else sum(size or 0 for size in sizes),
         etag=None if None in etags else _joined(etags),
         version=_joined(versions) if any(versions) else None,
     )
+
+
+def by_field(field: str | None) -> str:
+    """The order of an item's inputs in what tells it from others; the job's own field comes first."""
+    return field or ""
+
+
+def _etag(one: Input, found: Object) -> str | None:
+    """S3's ETags are of the content; what stands for one elsewhere, of size and date, is another file's, too."""
+    if found.etag is None or scheme(one.uri) == "s3":
+        return found.etag
+    return hashlib.sha256(f"{one.shown} {found.etag}".encode(errors="surrogateescape")).hexdigest()
 
 
 def _joined(identities: Sequence[str | None]) -> str:

@@ -38,6 +38,11 @@ class Line(NamedTuple):
     field: str | None = None
     others: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The URIs of all."""
+        return (self.input, *(uri for _, uri in self.others))
+
 
 class Manifest:
     """The entries of a manifest, in order, read as a stream as often as needed; by one thread at a time."""

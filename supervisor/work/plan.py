@@ -5,10 +5,9 @@ takes its slice. Nothing after this room cares which.
 """
 
 import zlib
-from array import array
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from supervisor import storage
@@ -17,10 +16,12 @@ from supervisor.job import JobSpec
 from supervisor.storage import Object
 from supervisor.storage.uri import base_name, scheme, shown
 from supervisor.work import events
+from supervisor.work.claims import Claims, MetPlaces, hashes
+from supervisor.work.events import CreatedObject
 from supervisor.work.inputs import Input, as_one
 from supervisor.work.manifest import Line, Manifest
-from supervisor.work.naming import WRITABLE, Naming, normal, not_below
-from supervisor.work.prefix import Globs, Written, is_placeholder, path_below
+from supervisor.work.naming import WRITABLE, Exact, Naming, normal, not_below, shown_place
+from supervisor.work.prefix import Globs, Origin, Written, is_placeholder, path_below
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +30,9 @@ class Item:
 
     index: its place in this job's order, from 0; uri, version, field: of the first input, which names the result, and
     whose field is None for the job's; others: the further inputs; found: what a listing said of the first; arguments:
-    its own, None where the job's hold; exactly: the URI of the result, whatever its kind, where a manifest names it.
+    its own, None where the job's hold; exactly: the URI of the result, whatever its kind, where a manifest names it;
+    doubtful: by its name it may be the result of another; results: what a listing showed of its own, None where it has
+    to be asked for.
     """
 
     index: int
@@ -42,6 +45,8 @@ class Item:
     exactly: str | None = None
     found: Object | None = None
     arguments: Mapping[str, Any] | None = None
+    doubtful: bool = False
+    results: tuple[Object, ...] | None = None
 
     @property
     def inputs(self) -> tuple[Input, ...]:
@@ -67,18 +72,25 @@ class Item:
         """The name under which the model sees its copy of the first input."""
         return self.inputs[0].file_name
 
+    @property
+    def stem(self) -> str:
+        """The URI of the result without its extension, which the answer will decide."""
+        return self.output + self.relative
+
     def result_uri(self, suffix: str = ".json") -> str:
-        return self.exactly or self.output + self.relative + suffix
+        return self.exactly or self.stem + suffix
 
 
 class Work:
     """The items of a job, streamed once and in order.
 
-    total: how many they are, None for a prefix: its listing tells. placeholders: those left out so far.
+    total: how many they are, None for a prefix: its listing tells. placeholders: those left out so far; warnings: what
+    whoever named them should know.
     """
 
     total: int | None = None
     placeholders: int = 0
+    warnings: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Item]:
         raise NotImplementedError
@@ -101,29 +113,53 @@ def plan_work(spec: JobSpec) -> Work:
     if spec.manifest:
         return _Listed(spec, naming)
     if spec.event:
-        objects = events.parse(spec.event)
-        named = [(f"s3://{o.bucket}/{o.key}", o.version) for o in objects if not o.is_placeholder]
-        return _Named(named, naming, placeholders=len(objects) - len(named))
-    return _Named([(uri, None)], naming)
+        return _Created(events.parse(spec.event), naming)
+    return _One(uri, naming)
 
 
-class _Named(Work):
-    """The one input, or the objects of an event: (URI, version) each."""
+class _One(Work):
+    """The one input."""
 
-    def __init__(self, sources: Sequence[tuple[str, str | None]], naming: Naming, *, placeholders: int = 0) -> None:
-        self._items: list[Item] = []
-        self.total, self.placeholders = len(sources), placeholders
-        taken: dict[str, Item] = {}
-        for index, (uri, version) in enumerate(sources):
-            target = naming.target(uri)
-            item = Item(index=index, uri=uri, version=version, relative=target.relative, output=target.folder)
-            other = taken.setdefault(naming.place(target), item)
-            if other is not item:
+    total = 1
+
+    def __init__(self, uri: str, naming: Naming) -> None:
+        target = naming.target(uri)
+        naming.place(target)
+        self._item = Item(index=0, uri=uri, relative=target.relative, output=target.folder)
+
+    def __iter__(self) -> Iterator[Item]:
+        yield self._item
+
+
+class _Created(Work):
+    """The objects of an event, but placeholders. Of several versions of one key the newest is taken, for they would
+    share a result; and what lies where the result of another one goes is that result, as it is below a prefix."""
+
+    def __init__(self, objects: Sequence[CreatedObject], naming: Naming) -> None:
+        newest = events.newest(objects)
+        self.placeholders = sum(each.is_placeholder for each in newest)
+        claims = Claims[CreatedObject]()
+        targets = {each: naming.target_of_key(each.uri) for each in newest if not each.is_placeholder}
+        for each, target in targets.items():
+            if other := claims.made_before(naming.place(target), each):
                 raise BadUsage(
-                    f"input {item.shown} and input {other.shown} would share the result {shown(item.result_uri())}",
+                    f"input {other.who.uri} and input {each.uri} would share the result {shown_place(other.place)}",
                     "set JOB_INPUT_ROOT, so that results keep the path of their input, or split the job",
                 )
-            self._items.append(item)
+        results = [each for each in targets if claims.made_on(naming.overwriting(each.uri))]
+        self._items = [
+            Item(index=index, uri=each.uri, version=each.version, relative=target.relative, output=target.folder)
+            for index, (each, target) in enumerate((e, t) for e, t in targets.items() if e not in results)
+        ]
+        self.total = len(self._items)
+        self.warnings = (
+            *(
+                f"JOB_EVENT names {versions} versions of {uri}: the newest is taken, and has the only result"
+                for uri, versions in Counter(each.uri for each in objects).items()
+                if versions > 1
+            ),
+            *(f"{each.uri} is left out: the result of another object of JOB_EVENT goes there" for each in results),
+        )
 
     def __iter__(self) -> Iterator[Item]:
         return iter(self._items)
@@ -159,59 +195,63 @@ class _Listed(Work):
 
     def _survey(self) -> int:
         """Counts the lines and looks at each, also at other slices': children that share a result would overwrite
-        one another's."""
-        places = _MetPlaces()
-        for _, place in self._places():
-            places.add(place)
-        if again := places.met_again():
+        one another's, and so would a result another line's input."""
+        met, near, mixed = MetPlaces(), self._naming.near, False
+        for line, place in self._places():
+            met.add(place)
+            mixed = mixed or line.output is not None or any(uri.startswith(near) for uri in line.inputs)
+        if again := met.met_again():
             self._refuse_shared(again)
-        return len(places)
+        if mixed:
+            self._refuse_overwritten(met)
+        return len(met)
 
     def _refuse_shared(self, again: set[int]) -> None:
-        first: dict[str, Line] = {}
+        claims = Claims[Line]()
         for line, place in self._places():
-            if hash(place) not in again:
+            if again.isdisjoint(hashes(place)):
                 continue
-            other = first.setdefault(place, line)
-            if other is not line:
+            if other := claims.made_before(place, line):
+                shared = place if isinstance(place, Exact) else other.place
                 raise BadUsage(
-                    f"{self._manifest.shown}, lines {other.number} and {line.number}: {shown(other.input)} and "
-                    f"{shown(line.input)} would share the result {shown(place)}",
+                    f"{self._manifest.shown}, lines {other.who.number} and {line.number}: {shown(other.who.input)} and "
+                    f"{shown(line.input)} would share the result {shown_place(shared)}",
                     'set JOB_INPUT_ROOT, so that results keep the path of their input, or give each line an "output"',
+                )
+
+    def _refuse_overwritten(self, met: MetPlaces) -> None:
+        """Results may lie among the inputs here: no input may lie in the place of one."""
+        met.sort()
+        overwritten = {
+            line.number: places
+            for line in self._manifest.lines()
+            if any(map(met.holds, places := [each for uri in line.inputs for each in self._naming.overwriting(uri)]))
+        }
+        if not overwritten:
+            return
+        claims, wanted = Claims[Line](), set().union(*overwritten.values())
+        for line, place in self._places():
+            if place in wanted:
+                claims.made_before(place, line)
+        for number, places in overwritten.items():
+            if other := claims.made_on(places):
+                where = shown_place(other.place)
+                self._manifest.refuse(
+                    number,
+                    f"an input lies where the result of line {other.who.number} goes, {where}"
+                    if other.who.number != number
+                    else f'"output" would put the result of {where} in its own place',
+                    'name a JOB_OUTPUT apart from the inputs, or another "output"',
                 )
 
     def _places(self) -> Iterator[tuple[Line, str]]:
         for line in self._manifest.lines():
             try:
                 for _, uri in line.others:
-                    self._naming.further(uri, line.output)
+                    self._naming.require_readable(uri)
                 yield line, self._naming.place(self._naming.target(line.input, line.output))
             except BadUsage as failure:
                 self._manifest.refuse(line.number, failure.message, failure.hint)
-
-
-class _MetPlaces:
-    """Which of many places are met twice, in 8 bytes a place: 64-bit hashes."""
-
-    def __init__(self) -> None:
-        # In buckets, so that one of them at a time is a set, which takes ten times as much.
-        self._buckets = [array("q") for _ in range(256)]
-
-    def add(self, place: str) -> None:
-        hashed = hash(place)
-        self._buckets[hashed & 255].append(hashed)
-
-    def __len__(self) -> int:
-        return sum(map(len, self._buckets))
-
-    def met_again(self) -> set[int]:
-        """The hashes that were met more than once."""
-        again: set[int] = set()
-        for bucket in self._buckets:
-            if len(set(bucket)) < len(bucket):
-                ordered = sorted(bucket)
-                again.update(one for one, other in pairwise(ordered) if one == other)
-        return again
 
 
 class _Below(Work):
@@ -226,6 +266,7 @@ class _Below(Work):
         self._slice = spec.slice
         self._globs = Globs(spec.include, spec.exclude)
         self._written = Written(spec)
+        self._met: set[int] = set()
         try:
             base_name(self._prefix)
         except ValueError as error:
@@ -235,7 +276,7 @@ class _Below(Work):
 
     def __iter__(self) -> Iterator[Item]:
         index, empty = 0, True
-        for found, below in self._objects():
+        for found, below, doubtful in self._objects():
             empty = False
             if not self._is_ours(below):
                 continue
@@ -243,21 +284,38 @@ class _Below(Work):
                 self.placeholders += 1
             elif self._globs.take(below):
                 target = self._naming.below(found.uri, below)
-                self._written.refuse_among_inputs(found.uri, self._naming.place(target))
-                yield Item(index=index, uri=found.uri, relative=target.relative, output=target.folder, found=found)
+                place = self._naming.place(target)
+                self._written.refuse_among_inputs(found.uri, place)
+                if self._naming.folds_case:
+                    self._refuse_twin(found.uri, place)
+                yield Item(
+                    index=index, uri=found.uri, relative=target.relative, output=target.folder, found=found,
+                    doubtful=doubtful,
+                )  # fmt: skip
                 index += 1
         if empty:
             raise InputMissing(f"input {self._prefix}: there is nothing below this prefix")
 
-    def _objects(self) -> Iterator[tuple[Object, str]]:
-        """What lies below the prefix and was not written there by a job, each with its path below it."""
+    def _objects(self) -> Iterator[tuple[Object, str, bool]]:
+        """What lies below the prefix and was not written there by a job as far as its name tells, each with its path
+        below it, and whether its name leaves a doubt."""
         try:
             for found in storage.of_input(self._prefix).list(self._prefix):
                 below = path_below(found.uri, self._prefix)
-                if not self._written.holds(below):
-                    yield found, below
+                origin = self._written.origin(below)
+                if origin is not Origin.JOB:
+                    yield found, below, origin is Origin.DOUBTFUL
         except storage.StorageError as error:
             raise storage.on_input(error) from None
+
+    def _refuse_twin(self, uri: str, place: str) -> None:
+        if hash(place) in self._met:
+            raise BadUsage(
+                f"input {shown(uri)} and another would share the result {shown_place(place)}: JOB_OUTPUT's file system "
+                "takes names that differ in case alone for one",
+                "name a JOB_OUTPUT where case counts, or leave one of them out with JOB_EXCLUDE",
+            )
+        self._met.add(hash(place))
 
     def _is_ours(self, below: str) -> bool:
         if self._slice is None:

@@ -2,14 +2,16 @@
 
 import fnmatch
 import re
+import tempfile
 from collections.abc import Callable, Sequence
+from enum import Enum, auto
 from urllib.parse import unquote
 
 from supervisor.failures import BadUsage
 from supervisor.job import JobSpec
 from supervisor.storage import Object
 from supervisor.storage.uri import scheme, shown
-from supervisor.work.naming import STATUS_FOLDER, normal
+from supervisor.work.naming import STATUS_FOLDER, normal, real, shown_place, status_pattern, usual_suffixes
 
 # Beside a local result lies its provenance, and for a moment a half-written file.
 _NOTES = (".provenance", ".partial")
@@ -46,71 +48,97 @@ def _matcher(globs: Sequence[str]) -> Callable[[str], bool]:
     return lambda below: bool(paths.match(below) or names.match(below[below.rfind("/") + 1 :]))
 
 
+class Origin(Enum):
+    """Where an object below the prefix comes from, as far as its name tells."""
+
+    USER = auto()
+    JOB = auto()
+    DOUBTFUL = auto()  # it may be a result: its provenance says so
+
+
 class Written:
     """What jobs have written below the prefix, told from the inputs by its place; asked in the listing's order.
 
-    Left out are JOB_OUTPUT and JOB_RESULTS_TABLE where they lie below the prefix, every folder _status, this job's
-    status documents, and notes beside local results. Where results lie beside their inputs, x.wav.json is the result of
-    x.wav; with an `accept` argument, whose answers have other extensions, so is all that begins with "x.wav.".
+    Left out are JOB_OUTPUT, JOB_RESULTS_TABLE and a folder JOB_STATUS where they lie below the prefix, every folder
+    _status, this job's status documents, notes beside local results, and what a job is just working on. Where results
+    lie beside their inputs, x.wav.json is the result of x.wav, and so is x.wav.zip where `accept` asks for a zip; with
+    any other extension it may be. Where a listing is in no order, what precedes its input is an input by its name: what
+    is recorded beside a result says otherwise, once it is looked at.
     """
 
     def __init__(self, spec: JobSpec) -> None:
-        self._top = normal(spec.input or "")
-        output = normal(spec.output or "")
-        table = normal(spec.results_table) if spec.results_table else None
-        if table == self._top:
-            raise BadUsage("JOB_RESULTS_TABLE is JOB_INPUT's own prefix", "give the table a folder of its own")
+        self._top = real(spec.input or "")
+        output = real(spec.output or "")
+        table = real(spec.results_table) if spec.results_table else None
+        status = real(spec.status) if spec.status and spec.status.endswith("/") else None
+        for name, place in (("JOB_RESULTS_TABLE", table), ("JOB_STATUS", status)):
+            if place == self._top:
+                raise BadUsage(f"{name} is JOB_INPUT's own prefix", f"give {name} a folder of its own")
         self._folders = tuple(
             place[len(self._top) :]
-            for place in (output, table)
+            for place in (output, table, status, _working_folders())
             if place and place.startswith(self._top) and place != self._top
         )
-        self._beside = output == normal(spec.input_root or spec.input or "")
+        self._beside = is_beside_inputs(spec)
         self._apart = self._beside or (output.startswith(self._top) and output != self._top)
-        self._extension = "." if "accept" in spec.predict_args else ".json"
-        self._status = _status_pattern(spec, self._top)
+        self._usual = re.compile(rf"({'|'.join(map(re.escape, usual_suffixes(spec.predict_args)))})+")
+        self._status = _below(status_pattern(spec), self._top)
         self._local = scheme(self._top) != "s3"
         self._earlier: list[str] = []
 
-    def holds(self, below: str) -> bool:
-        return (
+    def origin(self, below: str) -> Origin:
+        if (
             below.startswith((STATUS_FOLDER, *self._folders))
             or "/" + STATUS_FOLDER in below
             or (self._status is not None and self._status.fullmatch(below) is not None)
             or (self._local and _is_note(below))
-            or (self._beside and self._is_result(below))
-        )
+        ):
+            return Origin.JOB
+        return self._beside_inputs(below) if self._beside else Origin.USER
 
     def refuse_among_inputs(self, uri: str, place: str) -> None:
         """Raises BadUsage for a result that the next job would take for an input, and this one perhaps, too."""
         if not self._apart and place.startswith(self._top):
             raise BadUsage(
-                f"the result of {shown(uri)} would lie among the inputs, at {shown(place)}",
+                f"the result of {shown(uri)} would lie among the inputs, at {shown_place(place)}",
                 "name a JOB_OUTPUT outside of JOB_INPUT, or a folder of its own below it",
             )
 
-    def _is_result(self, below: str) -> bool:
+    def _beside_inputs(self, below: str) -> Origin:
         # In a listing's order all that lies between x and x.json begins with x: a stack of such is memory enough.
         while self._earlier and not below.startswith(self._earlier[-1]):
             self._earlier.pop()
+        origin = Origin.USER
         for earlier in self._earlier:
             rest = below[len(earlier) :]
-            if rest == ".json" or (rest.startswith(self._extension) and "/" not in rest):
-                return True
+            if self._usual.fullmatch(rest):
+                return Origin.JOB
+            if rest.startswith(".") and "/" not in rest and "." not in rest[1:]:
+                origin = Origin.DOUBTFUL
         self._earlier.append(below)
-        return False
+        return origin
 
 
-def _status_pattern(spec: JobSpec, top: str) -> re.Pattern[str] | None:
-    """JOB_STATUS where it lies below the prefix, with the other children's and what is written beside it."""
-    if not spec.status:
+def is_beside_inputs(spec: JobSpec) -> bool:
+    """Whether the results of what lies below the prefix lie beside their inputs."""
+    top, root = normal(spec.input or ""), normal(spec.input_root or spec.input or "")
+    output = real(spec.output or "") + (top[len(root) :] if top.startswith(root) else "")
+    return output == real(spec.input or "")
+
+
+def _working_folders() -> str | None:
+    """How the local folders begin in which jobs work: copies of inputs lie there."""
+    try:
+        return real(tempfile.gettempdir() + "/") + "supervisor-"
+    except OSError:  # there is no place for any
         return None
-    place = normal(spec.status + spec.identity.id if spec.status.endswith("/") else spec.status)
-    if not place.startswith(top):
+
+
+def _below(told: tuple[str, re.Pattern[str]] | None, top: str) -> re.Pattern[str] | None:
+    """A pattern of places as one of paths below the prefix; None where it means none of them."""
+    if told is None or not told[0].startswith(top):
         return None
-    folder, slash, name = place[len(top) :].rpartition("/")
-    stem = name if spec.status.endswith("/") else name.rpartition(".")[0] or name
-    return re.compile(rf"{re.escape(folder + slash + stem)}(-[0-9]+)?(\.[^/]*)?", re.DOTALL)
+    return re.compile(told[1].pattern.removeprefix(re.escape(top)), told[1].flags)
 
 
 def _is_note(below: str) -> bool:

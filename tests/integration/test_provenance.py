@@ -17,7 +17,8 @@ IMAGE = {"SUPERVISOR_IMAGE": "r/plain@sha256:1", "SUPERVISOR_BASE": "deephdc/pla
 def job(plain: Supervisor, s3: S3Server) -> dict[str, str]:
     """The variables of a job that has run once."""
     variables = {"JOB_INPUT": s3.put("a.wav"), "JOB_OUTPUT": f"s3://{s3.bucket}/out/", "JOB_RUNNER": "worker",
-                 "JOB_PREDICT_ARGS": '{"threshold": 0.6}', **IMAGE, **s3.variables}  # fmt: skip
+                 "JOB_PREDICT_ARGS": '{"threshold": 0.6}', "AWS_BATCH_JOB_ID": "first",
+                 **IMAGE, **s3.variables}  # fmt: skip
     assert plain("run", **variables).code == 0
     return variables
 
@@ -29,6 +30,8 @@ def test_a_results_metadata_tells_all_that_it_depends_on(job: dict[str, str], s3
     assert re.fullmatch(r"\d+\.\d{3}", metadata.pop("seconds"))  # of a module that takes less than half a thousandth
     assert len(metadata.pop("arguments-sha256")) == 64
     assert metadata == {
+        "input": f"s3://{s3.bucket}/a.wav",
+        "job": "first",
         "input-etag": etag,
         "model": "r/plain@sha256:1",
         "base": "deephdc/plain@sha256:2",

@@ -10,18 +10,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from supervisor.failures import BadUsage
-from supervisor.work.events import CreatedObject, parse
+from supervisor.status.document import without_none
+from supervisor.work.events import CreatedObject, newest, parse
 
 BUCKET = "recordings"
 
 
-def notification(*keys: str, name: str = "ObjectCreated:Put", version: str | None = None) -> dict[str, Any]:
+def notification(
+    *keys: str,
+    name: str = "ObjectCreated:Put",
+    version: str | None = None,
+    size: int | None = 1024,
+    order: str | None = None,
+) -> dict[str, Any]:
     """What S3 sends: keys encoded as a form's fields are."""
-    return {"Records": [_record(key, name, version) for key in keys]}
+    entry = without_none({"size": size, "eTag": "d41d8cd98f00b204e9800998ecf8427e", "versionId": version,
+                          "sequencer": order})  # fmt: skip
+    return {"Records": [_record({"key": quote_plus(key), **entry}, name) for key in keys]}
 
 
-def _record(key: str, name: str, version: str | None) -> dict[str, Any]:
-    entry = {"key": quote_plus(key), "size": 1024, "eTag": "d41d8cd98f00b204e9800998ecf8427e"}
+def _record(entry: dict[str, Any], name: str) -> dict[str, Any]:
     return {
         "eventVersion": "2.1",
         "eventSource": "aws:s3",
@@ -30,14 +38,17 @@ def _record(key: str, name: str, version: str | None) -> dict[str, Any]:
         "s3": {
             "s3SchemaVersion": "1.0",
             "bucket": {"name": BUCKET, "arn": f"arn:aws:s3:::{BUCKET}"},
-            "object": entry | ({"versionId": version} if version else {}),
+            "object": entry,
         },
     }
 
 
-def eventbridge(key: str, version: str | None = None, kind: str = "Object Created") -> dict[str, Any]:
+def eventbridge(
+    key: str, version: str | None = None, kind: str = "Object Created", order: str | None = None
+) -> dict[str, Any]:
     """What EventBridge sends: the key as it is."""
-    entry = {"key": key, "size": 5, "etag": "b1946ac92492d2347c6235b4d2611184"}
+    entry = {"key": key, "size": 5, "etag": "b1946ac92492d2347c6235b4d2611184", "version-id": version,
+             "sequencer": order}  # fmt: skip
     return {
         "version": "0",
         "detail-type": kind,
@@ -45,7 +56,7 @@ def eventbridge(key: str, version: str | None = None, kind: str = "Object Create
         "detail": {
             "version": "0",
             "bucket": {"name": BUCKET},
-            "object": entry | ({"version-id": version} if version else {}),
+            "object": without_none(entry),
             "reason": "PutObject",
         },
     }
@@ -193,8 +204,45 @@ def test_two_versions_of_a_key_are_two_objects() -> None:
 
 
 def test_a_folders_placeholder_is_known_as_one() -> None:
-    folder, file = parsed(notification("incoming/", "incoming/a.wav"))
+    folder, file = parsed(notification("incoming/", "incoming/a.wav", size=0))
     assert (folder.is_placeholder, file.is_placeholder) == (True, False)
+
+
+@pytest.mark.parametrize("size", [0, None])
+def test_a_key_that_ends_in_a_slash_and_has_no_bytes_is_a_placeholder(size: int | None) -> None:
+    (folder,) = parsed(notification("incoming/", size=size))
+    assert folder.is_placeholder
+
+
+@pytest.mark.parametrize("form", [notification, eventbridge])
+def test_a_key_that_ends_in_a_slash_and_has_bytes_is_an_input(form: Callable[..., dict[str, Any]]) -> None:
+    (object,) = parsed(form("incoming/a.wav/"))
+    assert not object.is_placeholder
+
+
+@pytest.mark.parametrize(
+    ("orders", "version"),
+    [
+        (("0055AED6DCD90281E5", "0055AED6DCD90281E6"), "2"),
+        (("0055AED6DCD90281E6", "0055AED6DCD90281E5"), "1"),
+        (("0055AED6DC", "0055AED6DCD90281E5"), "2"),
+        (("0055AED6DD", "0055AED6DCD90281E5"), "1"),
+        (("0055aed6dd", "0055AED6DCD90281E5"), "1"),
+        ((None, "0055AED6DCD90281E5"), "2"),
+        ((None, None), "2"),
+    ],
+)
+@pytest.mark.parametrize("form", [notification, eventbridge])
+def test_of_several_versions_of_a_key_the_one_created_last_is_the_newest(
+    orders: tuple[str | None, str | None], version: str, form: Callable[..., dict[str, Any]]
+) -> None:
+    objects = parsed([form("a", version=str(number), order=order) for number, order in enumerate(orders, start=1)])
+    assert [each.version for each in newest(objects)] == [version]
+
+
+def test_the_newest_of_each_key_are_in_the_events_order() -> None:
+    objects = parsed([notification(key, version=version) for key, version in ("a1", "b1", "a2", "c1")])
+    assert [(each.key, each.version) for each in newest(objects)] == [("b", "1"), ("a", "2"), ("c", "1")]
 
 
 @pytest.mark.parametrize(

@@ -41,3 +41,17 @@ def test_the_identity_of_many_fits_into_an_objects_metadata(count: int) -> None:
     assert first == again
     assert len(first or "") <= 512
     assert together(**{**etags, "f001": ("other", 1, None)}).etag != first
+
+
+def test_files_that_only_look_alike_are_told_apart_by_their_places() -> None:
+    """S3's ETags are of the content; what stands for one elsewhere is of size and date, and may be another file's."""
+
+    def etag(*uris: str) -> str | None:
+        inputs = [Input(uri=uri, field=field) for field, uri in zip("ab", uris, strict=True)]
+        return as_one(inputs, [Object(uri=uri, size=1, etag="e") for uri in uris]).etag
+
+    for places in (("/in/1", "/in/2"), ("file:///in/1", "file:///in/2"), ("https://host/1", "https://host/2")):
+        one, other = places
+        assert len({etag(one, one), etag(one, other), etag(other, one), etag(other, other)}) == 4
+    assert etag("https://host/1?signed=1", "s3://b/x") == etag("https://host/1?signed=2", "s3://b/y")
+    assert "host" not in str(etag("https://host/1", "https://host/2"))

@@ -234,6 +234,13 @@ def test_a_bad_line_is_refused_by_its_number_before_anything_runs(line: str, tol
         assert "hunter2" not in refused.value.message
 
 
+@pytest.mark.parametrize("output", [".a.wav.json.provenance", "/o/x/.a.provenance", "x/.0123456789abcdef.partial"])
+def test_a_place_that_the_note_of_a_local_result_may_need_is_refused(output: str, listed: Path) -> None:
+    lines = [{"input": "/in/a.wav"}, {"input": "/in/b.wav", "output": output}]
+    with pytest.raises(BadUsage, match=r"line 2: .*notes"):
+        plan(listed, lines, output="/o/")
+
+
 def test_a_bad_line_of_another_slice_is_refused_too(listed: Path) -> None:
     with pytest.raises(BadUsage, match="line 4"):
         plan(listed, "a.wav\nb.wav\nc.wav\n{\n", slice=Slice(index=0, count=4))
@@ -305,6 +312,69 @@ def test_one_place_spelt_in_two_ways_is_shared(output: str, places: tuple[str | 
     lines = [{"input": f"/{n}/a.wav"} | ({"output": place} if place else {}) for n, place in enumerate(places)]
     with pytest.raises(BadUsage, match=r"lines 1 and 2.*would share the result"):
         plan(listed, lines, output=output)
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ([("/1/1.wav", None), ("/2/a.wav", "1.wav.zip")], "/o/1.wav.zip"),
+        ([("/2/a.wav", "1.wav.zip"), ("/1/1.wav", None)], "/o/1.wav.zip"),
+        ([("/2/a.wav", "x/1.wav.tiff"), ("/1/1.wav", "x/")], "/o/x/1.wav.tiff"),
+        ([("/1/1.wav", None), ("/2/a.wav", "file:///o/1%2Ewav%2ejpg")], "/o/1.wav.jpg"),
+        ([("/1/1.wav", "/o/"), ("/2/a.wav", "FILE://localhost/o/./1.wav.jpg")], "/o/1.wav.jpg"),
+        ([("/2/a.wav", "x.zip"), ("/2/b.wav", "file:///o//x.zip")], "/o/x.zip"),
+    ],
+)
+@pytest.mark.parametrize("slice", [None, Slice(index=1, count=2)])
+def test_a_place_is_shared_where_some_answers_extension_would_make_it_one(
+    lines: list[tuple[str, str | None]], told: str, slice: Slice | None, listed: Path
+) -> None:
+    content = [{"input": uri} | ({"output": output} if output else {}) for uri, output in lines]
+    with pytest.raises(BadUsage, match=r"lines 1 and 2.*would share the result") as refused:
+        plan(listed, content, output="/o/", slice=slice)
+    assert told in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "outputs", [("x.json", "x.zip"), ("x", "x.zip"), ("x/1.wav.zip", None), ("1.wav.d/zip", None), ("1.wav", None)]
+)
+def test_places_that_no_extension_can_make_one_are_kept_apart(outputs: tuple[str, str | None], listed: Path) -> None:
+    lines = [{"input": f"/{n}/1.wav"} | ({"output": place} if place else {}) for n, place in enumerate(outputs)]
+    assert plan(listed, lines).total == 2
+
+
+def test_a_folder_reached_by_a_link_is_the_same_place(listed: Path, tmp_path: Path) -> None:
+    (tmp_path / "real" / "sub").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "real" / "twin").symlink_to("sub")
+    for one, other in (("link/", "real/"), ("link/a.wav.json", "real/"), ("real/sub/x", "link/twin/x")):
+        lines = [{"input": f"/{n}/a.wav", "output": f"{tmp_path}/{place}"} for n, place in enumerate((one, other))]
+        with pytest.raises(BadUsage, match="would share the result"):
+            plan(listed, lines)
+    shared = "\n".join(f"/in/{folder}/a.wav" for folder in ("sub", "twin"))
+    with pytest.raises(BadUsage, match="would share the result"):
+        plan(listed, shared, input_root="/in/", output=f"{tmp_path}/real/")
+
+
+@pytest.mark.parametrize(
+    ("lines", "output"),
+    [
+        ([("s3://recs/a.wav", None), ("s3://recs/a.wav.json", None)], "s3://recs/"),
+        ([("s3://recs/a.wav", None), ("s3://recs/b.wav", "S3://recs/a.wav")], "s3://other/"),
+        ([("/in/a.wav", None), ("file:///in/a%2Ewav.json", None)], "/in/"),
+        ([("/in/a.wav", None), ("/in/b.wav", "/in/./a.wav")], "/o/"),
+    ],
+)
+def test_a_line_whose_input_would_be_overwritten_by_a_result_is_refused(
+    lines: list[tuple[str, str | None]], output: str, listed: Path
+) -> None:
+    content = [{"input": uri} | ({"output": place} if place else {}) for uri, place in lines]
+    with pytest.raises(BadUsage, match=r"line [12]: an input lies where the result of line [12] goes"):
+        plan(listed, content, output=output)
+
+
+def test_inputs_below_the_output_that_no_result_overwrites_are_taken(listed: Path) -> None:
+    assert plan(listed, "s3://recs/a.wav\ns3://recs/a\ns3://recs/a.json.wav", output="s3://recs/").total == 3
 
 
 def test_an_output_of_its_own_keeps_them_apart(listed: Path) -> None:

@@ -2,7 +2,9 @@
 
 import json
 import os
+import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -10,9 +12,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from supervisor import job as job_module
+from supervisor import storage
 from supervisor.failures import BadUsage, InputMissing
 from supervisor.job import JobSpec
 from supervisor.machine.scheduler import Identity, Slice
+from supervisor.storage import Object
 from supervisor.storage.uri import local_path
 from supervisor.work.plan import plan_work
 
@@ -43,9 +48,11 @@ def job(
 
 def event(*keys: str, bucket: str = "recordings") -> str:
     """An S3 notification of these keys."""
-    return json.dumps(
-        {"Records": [{"s3": {"bucket": {"name": bucket}, "object": {"key": quote_plus(key)}}} for key in keys]}
-    )
+    return notification(*({"key": quote_plus(key)} for key in keys), bucket=bucket)
+
+
+def notification(*objects: dict[str, Any], bucket: str = "recordings") -> str:
+    return json.dumps({"Records": [{"s3": {"bucket": {"name": bucket}, "object": each}} for each in objects]})
 
 
 def results(spec: JobSpec) -> list[str]:
@@ -151,11 +158,28 @@ def test_a_local_result_keeps_its_inputs_name_where_it_can(name: str) -> None:
     assert results(job(event=event(name), output="/o/")) == [f"/o/{name}.json"]
 
 
-@pytest.mark.parametrize("status", [OUT + "a.wav.json", None])
-def test_a_result_never_takes_the_place_of_a_status_document(status: str | None) -> None:
-    key = "a.wav" if status else "_status/1"
+@pytest.mark.parametrize(
+    ("status", "key"),
+    [
+        (None, "_status/1"),
+        (OUT + "a.wav.json", "a.wav"),
+        ("S3://results/out/a.wav.json", "a.wav"),
+        (OUT + "a.wav.json", "a.wav.items"),
+        (OUT + "a.wav.zip", "a.wav"),
+        (OUT + "a.json", "a-3"),
+        (OUT, "1"),
+        (OUT, "1-12"),
+    ],
+)
+def test_a_result_never_takes_the_place_of_a_status_document(status: str | None, key: str) -> None:
     with pytest.raises(BadUsage, match="the place of the status document"):
         plan_work(job(input=f"s3://recordings/{key}", root="s3://recordings/", status=status))
+
+
+def test_a_result_never_takes_the_place_of_the_table_of_results() -> None:
+    with pytest.raises(BadUsage, match="the place of the status document"):
+        plan_work(job(input="s3://recordings/1-2.results", root="s3://recordings/", results_table=OUT))
+    assert results(job(input="s3://recordings/2.results", results_table=OUT)) == [OUT + "2.results.json"]
 
 
 def test_what_lies_below_a_web_address_cannot_be_listed() -> None:
@@ -205,6 +229,36 @@ def test_placeholders_of_an_event_are_left_out_and_counted() -> None:
 def test_items_are_numbered_in_the_events_order() -> None:
     plan = plan_work(job(event=event("b.wav", "in/", "a.wav")))
     assert [(item.index, item.relative) for item in plan] == [(0, "b.wav"), (1, "a.wav")]
+
+
+def test_a_key_that_ends_in_a_slash_and_has_bytes_has_a_result() -> None:
+    keys = notification({"key": "in/x.wav/", "size": 5}, {"key": "in/y/", "size": 0}, {"key": "/", "size": 1})
+    plan = plan_work(job(event=keys))
+    assert [(item.uri, item.result_uri(), item.file_name) for item in plan] == [
+        ("s3://recordings/in/x.wav/", OUT + "x.wav/.json", "x.wav"),
+        ("s3://recordings//", OUT + "/.json", "input"),
+    ]
+    assert (plan.total, plan.placeholders) == (2, 1)
+    assert results(job(event=keys, root="s3://recordings/")) == [OUT + "in/x.wav/.json", OUT + "/.json"]
+
+
+def test_of_two_versions_of_a_key_the_newest_is_taken_with_a_word() -> None:
+    keys = notification({"key": "a", "versionId": "v2", "sequencer": "0B"}, {"key": "b"},
+                        {"key": "a", "versionId": "v1", "sequencer": "0A"})  # fmt: skip
+    plan = plan_work(job(event=keys))
+    assert sorted((item.uri, item.version) for item in plan) == [
+        ("s3://recordings/a", "v2"),
+        ("s3://recordings/b", None),
+    ]
+    assert [item.index for item in plan] == [0, 1]
+    (warning,) = plan.warnings
+    assert "2 versions of s3://recordings/a" in warning
+
+
+def test_an_object_of_an_event_that_is_where_anothers_result_goes_is_left_out_with_a_word() -> None:
+    plan = plan_work(job(event=event("a.wav", "a.wav.json", "b.json"), output="s3://recordings/"))
+    assert [item.uri for item in plan] == ["s3://recordings/a.wav", "s3://recordings/b.json"]
+    assert "s3://recordings/a.wav.json is left out" in "".join(plan.warnings)
 
 
 # what is shown
@@ -437,10 +491,91 @@ def test_where_results_lie_beside_their_inputs_they_are_none(tmp_path: Path) -> 
     assert below(tmp_path, output=f"{tmp_path}/") == [f"{name}.json" for name in inputs]
 
 
-def test_results_of_another_kind_beside_their_inputs_are_none_either(tmp_path: Path) -> None:
-    write(tmp_path, "a.wav", "a.wav.zip", "b.wav")
-    args = {"accept": "application/zip"}
-    assert below(tmp_path, output=f"{tmp_path}/", predict_args=args) == ["a.wav.json", "b.wav.json"]
+@pytest.mark.parametrize(
+    ("accept", "suffix"),
+    [("application/zip", ".zip"), ("image/tiff", ".tif"), ("image/tiff", ".tiff"), ("image/jpeg; q=1", ".jpeg")],
+)
+def test_results_of_the_kind_that_is_asked_for_are_none_either(accept: str, suffix: str, tmp_path: Path) -> None:
+    write(tmp_path, "a.wav", f"a.wav{suffix}", f"a.wav{suffix}.json", "b.wav", "b.wav.json")
+    assert below(tmp_path, output=f"{tmp_path}/", predict_args={"accept": accept}) == ["a.wav.json", "b.wav.json"]
+
+
+def test_an_input_that_is_another_and_an_extension_is_no_result_for_that(tmp_path: Path) -> None:
+    write(tmp_path, "x", "x.wav", "x.wav.png", "x.y/z.wav")
+    for args in ({}, {"accept": "application/zip"}):
+        items = list(plan_work(job(input=f"{tmp_path}/", output=f"{tmp_path}/", predict_args=args)))
+        assert [item.relative for item in items] == ["x", "x.wav", "x.wav.png", "x.y/z.wav"]
+        assert [item.doubtful for item in items] == [False, True, True, False]
+
+
+def spellings(folder: Path) -> list[str]:
+    """Ways to name a folder, each ending in a slash."""
+    plain = str(folder)
+    link = folder.parent / f"{folder.name}-link"
+    if not link.is_symlink():
+        link.symlink_to(folder)
+    return [f"{plain}/", f"{folder.parent}//{folder.name}/", f"{folder.parent}/./{folder.name}/",
+            f"{plain}/../{folder.name}/", f"file://{plain}/", f"FILE://{plain}/", f"file://localhost{plain}/",
+            f"file://{quote(str(folder.parent))}/%{ord(folder.name[0]):02X}{folder.name[1:]}/", f"{link}/",
+            f"file://{link}/"]  # fmt: skip
+
+
+@pytest.mark.parametrize("way", range(10))
+def test_what_jobs_have_written_is_known_in_every_spelling(way: int, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    write(folder, "a.wav", "a.wav.json", "out/a.wav.json", "tables/1.jsonl", "st/7.json", "status-2.json")
+    name = spellings(folder)[way]
+    known = {"status": f"{name}status.json", "results_table": f"{name}tables/"}
+    for one, other in ((name, f"{folder}/"), (f"{folder}/", name)):
+        assert len(results(read(JOB_INPUT=one, JOB_OUTPUT=f"{other}out/", **env(known)))) == 3
+        beside = results(read(JOB_INPUT=one, JOB_OUTPUT=other, JOB_EXCLUDE="out/*", **env(known)))
+        assert {Path(result).name for result in beside} == {"a.wav.json", "7.json.json"}
+
+
+def env(members: dict[str, str]) -> dict[str, str]:
+    return {f"JOB_{name.upper()}": value for name, value in members.items()}
+
+
+def read(**variables: str) -> JobSpec:
+    return job_module.read(variables, {})
+
+
+@pytest.mark.parametrize("scheme", ["s3", "S3"])
+def test_the_scheme_of_s3_is_known_in_capitals(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = ["in/a.wav", "in/out/a.wav.json", "in/st/1.json"]
+    listing = [Object(uri=f"s3://recordings/{key}", size=1) for key in keys]
+    monkeypatch.setattr(storage, "of_input", lambda _: SimpleNamespace(list=lambda uri: iter(listing)))
+    spec = read(JOB_INPUT=f"{scheme}://recordings/in/", JOB_OUTPUT="s3://recordings/in/out",
+                JOB_STATUS=f"{scheme}://recordings/in/st/")  # fmt: skip
+    assert results(spec) == ["s3://recordings/in/out/a.wav.json"]
+
+
+def test_status_documents_of_other_jobs_in_a_folder_of_their_own_are_no_inputs(tmp_path: Path) -> None:
+    write(tmp_path, "a.wav", "st/other.json", "st/other.items.jsonl")
+    assert below(tmp_path, status=f"{tmp_path}/st/") == ["a.wav.json"]
+
+
+def test_a_folder_of_status_documents_among_the_inputs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadUsage, match="JOB_STATUS is JOB_INPUT's own prefix"):
+        plan_work(job(input=f"{tmp_path}/", status=f"{tmp_path}/"))
+
+
+def test_what_a_job_is_working_on_is_no_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    write(tmp_path, "a.wav", "tmp/b.wav", "tmp/supervisor-x1/0/a.wav", "tmp/supervisor-lists-y2/0.jsonl")
+    assert below(tmp_path) == ["a.wav.json", "tmp/b.wav.json"]
+
+
+def test_inputs_that_a_file_system_takes_for_one_by_their_results_are_refused(tmp_path: Path) -> None:
+    """A link stands for a file system without case: a name and its twin are one."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "OUT").symlink_to("out")
+    with pytest.raises(BadUsage, match="would share the result"):
+        plan_work(job(event=event("a.wav", "A.wav"), output=f"{tmp_path}/out/"))
+    write(tmp_path, "in/a.wav", "in/A.wav")
+    with pytest.raises(BadUsage, match="differ in case alone"):
+        below(tmp_path / "in", output=f"{tmp_path}/out/")
+    assert len(below(tmp_path / "in")) == 2
 
 
 def test_results_among_the_inputs_are_refused(tmp_path: Path) -> None:
