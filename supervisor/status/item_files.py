@@ -21,7 +21,7 @@ LONGEST_ANSWER = 1024 * 1024
 _WITH_LOG = 1_000
 _BUFFER = 256 * 1024
 # Bytes of lines between two looks at the disk.
-_LOOK_EVERY = 4 * 1024 * 1024
+_LOOK_EVERY = 1024 * 1024
 _NONE: Mapping[str, str] = {}
 
 

@@ -156,6 +156,38 @@ def test_an_item_larger_than_the_bound_has_the_room_for_itself() -> None:
     assert told == [0, 1, 2]
 
 
+def test_items_that_turn_out_larger_are_let_in_again_within_the_bound_and_none_waits_for_ever() -> None:
+    sizes = [5, 70, 20, 400, 90, 35, 5, 101] * 10
+    on_disk: dict[int, int] = {}
+    most: list[int] = []
+    lock = threading.Lock()
+
+    class Growing(Recorded):
+        def fetch(self, item: Item, room: Room) -> Item | Outcome:
+            guess, size = 10, sizes[item.index]
+            while True:
+                room.admit(item.index, guess)
+                with lock:
+                    on_disk[item.index] = min(guess, size)
+                    most.append(sum(on_disk.values()) if max(on_disk.values()) <= 100 else len(on_disk))
+                if size <= guess:
+                    room.settle(item.index, size)
+                    return item
+                with lock:
+                    del on_disk[item.index]
+                guess *= 4
+
+        def store(self, predicted: Item) -> Outcome:
+            with lock:
+                del on_disk[predicted.index]
+            return super().store(predicted)
+
+    told: list[Outcome] = []
+    Pipeline(Growing(), told.append, Bounds(size=100)).run(items(len(sizes)))
+    assert len(told) == len(sizes)
+    assert max(most) <= 100
+
+
 @pytest.mark.parametrize("stage", ["fetch", "predict", "store"])
 def test_an_item_that_fails_in_a_stage_does_not_stop_the_others(stage: str) -> None:
     class Failing(Recorded):
