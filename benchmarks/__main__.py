@@ -7,7 +7,7 @@ import sys
 from benchmarks.figures import keep
 
 GROUPS = (
-    "one_object", "many_items", "heavy_module", "cost", "manifest", "kills", "s3_clients", "images",
+    "one_object", "many_items", "heavy_module", "cost", "manifest", "resume", "kills", "s3_clients", "images",
 )  # fmt: skip
 
 

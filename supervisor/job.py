@@ -262,7 +262,8 @@ VARIABLES: tuple[Variable, ...] = (
         name="JOB_OVERWRITE",
         default="changed",
         **_choice("changed", "always", "never"),
-        meaning="changed: leave a result that records the same input, image and arguments; always; never",
+        meaning="changed: leave a result that is made of this input by this model with these arguments; always: leave "
+        "only what an earlier attempt of this very job has made; never: leave whatever is there",
     ),
     Variable(
         name="JOB_MAX_FAILURES",

@@ -169,7 +169,7 @@ def test_items_that_turn_out_larger_are_let_in_again_within_the_bound_and_none_w
                 room.admit(item.index, guess)
                 with lock:
                     on_disk[item.index] = min(guess, size)
-                    most.append(sum(on_disk.values()) if max(on_disk.values()) <= 100 else len(on_disk))
+                    most.append(sum(on_disk.values()) if max(on_disk.values()) <= 100 else 1000 * (len(on_disk) - 1))
                 if size <= guess:
                     room.settle(item.index, size)
                     return item
