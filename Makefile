@@ -7,10 +7,12 @@ PYTEST := $(BIN)/python -m pytest -n 2
 # The module's own tests run where the module is: beside a DEEPaaS release, which comes after this.
 VOICE := tests/unit/voice_activity/run $(BIN)/python
 
-# Given on the command line (make images MODEL=…), they reach the scripts through the environment, whatever is in them.
-export CHECK PYTHON STATUS PARQUET RESULTS OSV_URL DEBIAN_TRACKER MODEL VARIANT REGISTRY TAG BASE JOBS FILE OUT ARGS INPUT OUTPUT NETWORK QUEUE ROLE EXECUTION_ROLE LOG_GROUP TIMEOUT
-on = $(if $(filter 1 yes true,$(1)),$(2))
-named = $${VARIANT:+--variant "$$VARIANT"} $${REGISTRY:+--registry "$$REGISTRY"} $${TAG:+--tag "$$TAG"}
+# What is given on the command line reaches the programs through the environment, as it was typed. Left alone, make
+# expands such a value where it hands it on: `$5` becomes nothing, and `$(shell …)` is run.
+GIVEN := $(strip $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name))))
+$(foreach name,$(GIVEN),$(eval override $(name) := $$(value $(name)))$(eval export $(name)))
+GOALS := $(MAKECMDGOALS)
+export GIVEN GOALS
 
 .DEFAULT_GOAL := help
 
@@ -22,7 +24,7 @@ $(READY): FORCE
 	@scripts/make_venv $(VENV) "$$PYTHON"
 
 demo: $(READY) ## run the main job on a bundled recording: S3, DEEPaaS, a real model (FILE= for another)
-	@$(BIN)/python -m scripts.demo $${FILE:+"$$FILE"}
+	@$(BIN)/python -m scripts.demo $${FILE:+-- "$$FILE"}
 
 test: $(READY) ## pass the tests that need no Docker engine, with an old and the newest DEEPaaS
 	@$(BIN)/python scripts/environments.py 1.3.0 2.6.0 >/dev/null
@@ -44,36 +46,19 @@ lint: $(READY) ## ruff and mypy --strict
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m scripts.images.catalogue --check
+	$(BIN)/python -m scripts.cli catalogue --check
 
+# Aliases of `deepaas-batch`, whose flags and arguments are variables here (scripts/make_target.py).
 audit: $(READY) ## known vulnerabilities of the runtime layer: [OSV_URL=…] [DEBIAN_TRACKER=url or file] [IGNORE="CVE-…"]; needs the internet
-	@$(BIN)/python -m scripts.images.audit $${OSV_URL:+--osv-url "$$OSV_URL"} $${DEBIAN_TRACKER:+--debian-tracker "$$DEBIAN_TRACKER"} \
-	  $(addprefix --ignore ,$(IGNORE))
-
-runtime: ## build the private runtime, build/runtime/runtime.tar, in a container
-	@images/runtime/build
-
-images: $(READY) runtime ## bake the supervisor on catalogue images: MODEL=… [VARIANT=cpu|gpu|all] [REGISTRY=…] [TAG=…] [BASE=…] [PUSH=1] [JOBS=n] [CHECK=load]
-	@$(BIN)/python -m scripts.images.builder "$${MODEL:?say which: MODEL=voice-activity}" $(named) $${BASE:+--base "$$BASE"} \
-	  $${JOBS:+--jobs "$$JOBS"} $${CHECK:+--check "$$CHECK"} $(call on,$(PUSH),--push)
-
+runtime: $(READY) ## build the private runtime, build/runtime/runtime.tar, in a container: [NETWORK=…] [NO_CACHE=1]
+images: $(READY) ## bake the supervisor on catalogue images: MODEL=… [VARIANT=cpu|gpu|all] [REGISTRY=…] [TAG=…] [BASE=…] [PUSH=1] [JOBS=n] [CHECK=load]
 run: $(READY) ## run a derived image on a file: MODEL=… FILE=… [OUT=dir] [VARIANT=gpu] [ARGS='{"threshold": 0.6}']
-	@$(BIN)/python -m scripts.images.run "$${MODEL:?say which: MODEL=voice-activity}" "$${FILE:?name the file: FILE=x.wav}" $(named) \
-	  $${OUT:+--out "$$OUT"} $${ARGS:+--args "$$ARGS"} $${NETWORK:+--network "$$NETWORK"}
-
 job-definitions: $(READY) ## render Batch job definitions: MODEL=… REGISTRY=… [VARIANT=…] [ROLE=…] [EXECUTION_ROLE=…] [REGISTER=1]
-	@$(BIN)/python -m scripts.batch.definitions "$${MODEL:?say which: MODEL=voice-activity}" $(named) $${ROLE:+--role "$$ROLE"} \
-	  $${EXECUTION_ROLE:+--execution-role "$$EXECUTION_ROLE"} $${LOG_GROUP:+--log-group "$$LOG_GROUP"} \
-	  $${TIMEOUT:+--timeout "$$TIMEOUT"} $(call on,$(PUBLIC_IP),--public-ip) $(call on,$(REGISTER),--register)
-
 submit-one: $(READY) ## submit one Batch job: MODEL=… INPUT=s3://… OUTPUT=s3://… [QUEUE=…] [ARGS=…] [WAIT=1]
-	@$(BIN)/python -m scripts.batch.submit "$${MODEL:?say which: MODEL=voice-activity}" "$${INPUT:?name it: INPUT=s3://bucket/key}" \
-	  "$${OUTPUT:?name it: OUTPUT=s3://bucket/results/}" $${VARIANT:+--variant "$$VARIANT"} $${QUEUE:+--queue "$$QUEUE"} \
-	  $(call on,$(FARGATE),--fargate) $${ARGS:+--args "$$ARGS"} $(call on,$(WAIT),--wait)
-
 report: $(READY) ## merge status documents into one page: STATUS=folder or s3://bucket/results/_status/ [OUT=report.html] [PARQUET=results.parquet [RESULTS=…]]
-	@$(BIN)/python -m scripts.report "$${STATUS:?name it: STATUS=s3://bucket/results/_status/}" $${OUT:+--output "$$OUT"} \
-	  $${PARQUET:+--parquet "$$PARQUET"} $${RESULTS:+--results "$$RESULTS"}
+catalogue: $(READY) ## print what is known of each module with a file input: [MODEL=…]
+audit runtime images run job-definitions submit-one report catalogue:
+	@$(BIN)/python -m scripts.make_target $@
 
 bench: $(READY) runtime ## measure the README's figures anew, each against its yardstick
 	$(BIN)/python -m benchmarks
@@ -82,9 +67,6 @@ bench: $(READY) runtime ## measure the README's figures anew, each against its y
 reliability: $(READY) ## make everything go wrong that can, and write what came of it to docs/reliability.md (5 minutes)
 	@$(BIN)/python scripts/environments.py 2.6.0 >/dev/null
 	$(BIN)/python -m benchmarks.reliability
-
-catalogue: $(READY) ## print what is known of each module with a file input
-	@$(BIN)/python -m scripts.images.catalogue $(MODEL)
 
 docs: $(READY) ## write the generated tables into README.md and docs/
 	$(BIN)/python -m scripts.docs.tables

@@ -1,26 +1,11 @@
-"""One measured figure, and the file that keeps the last measured ones."""
+"""The file that keeps the last measured figures; the README's table and plot are made from it (scripts/docs)."""
 
 import json
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 
-RESULTS = Path(__file__).with_name("results.json")
+from scripts.docs.figures import RESULTS, Figure
 
-
-@dataclass(frozen=True, kw_only=True)
-class Figure:
-    """A median, its unit, what it should reach, and what it was measured beside. bar: its name in the plot."""
-
-    name: str
-    value: float
-    unit: str
-    target: str = ""
-    beside: str = ""
-    bar: str = ""
-
-    @property
-    def shown(self) -> str:
-        return f"{self.value:,.0f}" if self.value >= 1000 else f"{self.value:.3g}"
+__all__ = ["Figure", "keep"]
 
 
 def keep(group: str, figures: list[Figure]) -> None:
@@ -28,18 +13,3 @@ def keep(group: str, figures: list[Figure]) -> None:
     kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     kept[group] = [asdict(figure) for figure in figures]
     RESULTS.write_text(json.dumps(kept, indent=2) + "\n")
-
-
-def kept() -> list[Figure]:
-    """All that were kept."""
-    groups = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    return [Figure(**each) for group in groups.values() for each in group]
-
-
-def table() -> str:
-    """The kept figures as the README shows them."""
-    rows = ["| figure | median | aim | beside |", "|---|--:|---|---|"]
-    for figure in kept():
-        aim = f"{figure.target} {figure.unit}".rstrip() if figure.target else ""
-        rows.append(f"| {figure.name} | {figure.shown} {figure.unit} | {aim} | {figure.beside} |")
-    return "\n".join(rows)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.figures import Figure
-from scripts.images.derived import ROOT
+from scripts.checkout import ROOT
 
 DERIVED = "deepaas-batch/voice-activity:cpu"
 
@@ -75,7 +75,7 @@ def _fresh_builds(base: str, builds: int = 5) -> Figure:
 
 
 def _build(*arguments: str) -> None:
-    command = [sys.executable, "-m", "scripts.images.builder", *arguments]
+    command = [sys.executable, "-m", "scripts.cli", "images", *arguments]
     subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
 
 

@@ -1,7 +1,4 @@
-"""Renders AWS Batch job definitions for derived images, and registers those that changed.
-
-    make job-definitions MODEL=voice-activity
-    make job-definitions MODEL=all REGISTRY=registry.example.org/batch ROLE=arn:aws:iam::…:role/… REGISTER=1
+"""The command `deepaas-batch job-definitions`: renders AWS Batch job definitions, and registers those that changed.
 
 What a definition says comes from images/<module>.yaml (resources, timeout, arguments), build/build.json (the image,
 by digest) and the table of failures (which endings are tried again). For each variant there is one for EC2, and for
@@ -15,21 +12,24 @@ import argparse
 import hashlib
 import json
 import re
-import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import botocore.session
-from botocore.exceptions import BotoCoreError, ClientError
 from botocore.validate import ParamValidator
 
+from scripts import terminal, whole_file
+from scripts.batch import aws
 from scripts.batch.retry import Platform, retry_strategy
+from scripts.checkout import ROOT, shown
 from scripts.images import catalogue, derived
-from scripts.images.catalogue import VARIANTS, InvalidCatalogue, Module, UnknownModule, Variant
-from scripts.images.derived import ROOT, BadName, BadRecord, Built, Name
-from scripts.images.run import job_variables
+from scripts.images.arguments import job_variables
+from scripts.images.catalogue import Module, UnknownModule, Variant
+from scripts.images.derived import Built, Name
+from supervisor.failures import BadUsage, Failure, OutputUnwritable, job_exit_code
 
 if TYPE_CHECKING:
     from botocore.model import Shape
@@ -51,8 +51,8 @@ FARGATE_GIB: Mapping[int, range] = {
 _FARGATE_DISK_GIB = 40
 
 
-class NotRendered(Exception):
-    """One definition could not be made or registered; the message is one line: what was wrong, and what to do."""
+class NotRendered(BadUsage):
+    """One definition could not be made or registered."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +66,9 @@ class Settings:
     public_ip: bool = False
 
     def __post_init__(self) -> None:
-        for name, role in (("ROLE", self.job_role), ("EXECUTION_ROLE", self.execution_role)):
+        for name, role in (("role", self.job_role), ("execution role", self.execution_role)):
             if role and not re.fullmatch(r"arn:aws[a-z-]*:iam::\d{12}:role/\S+", role):
-                raise NotRendered(f"{name} is {role!r}: use the role's ARN, arn:aws:iam::123456789012:role/name")
+                raise BadUsage(f"the {name} is {role!r}", "use the role's ARN, arn:aws:iam::123456789012:role/name")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ class Definition:
     def write(self, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.name}.json"
-        path.write_text(json.dumps(self.request, indent=2) + "\n", encoding="utf-8")
+        whole_file.write_text(path, json.dumps(self.request, indent=2) + "\n")
         return path
 
 
@@ -121,7 +121,9 @@ def render(module: Module, built: Built, platform: Platform, settings: Settings)
     fingerprint = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
     cast("dict[str, str]", request["tags"])[FINGERPRINT] = fingerprint
     if faults := validate(request):
-        raise NotRendered(f"{name}: Batch would not take it: {'; '.join(faults)}")
+        raise NotRendered(
+            f"{name}: Batch would not take it: {'; '.join(faults)}", f"correct images/{module.name}.yaml or the flags"
+        )
     return Definition(name=name, request=request)
 
 
@@ -167,12 +169,12 @@ def _require_fargate_pair(name: str, module: Module) -> None:
     vcpus, gib = module.resources.vcpus, module.resources.memory_mib / 1024
     offered = FARGATE_GIB.get(vcpus, range(0))
     if gib not in offered:
-        raise NotRendered(
-            f"{name}: Fargate offers {offered.start} to {offered[-1]} GiB with {vcpus} vCPU, not {gib:g}: correct"
-            f" resources in images/{module.name}.yaml, or leave Fargate out with --platform ec2"
-            if offered
-            else f"{name}: Fargate has no {vcpus} vCPU; there are {', '.join(map(str, FARGATE_GIB))}"
-        )
+        here = f"correct resources in images/{module.name}.yaml, or leave Fargate out with --platform ec2"
+        if offered:
+            said = f"Fargate offers {offered.start} to {offered[-1]} GiB with {vcpus} vCPU, not {gib:g}"
+        else:
+            said = f"Fargate has no {vcpus} vCPU; there are {', '.join(map(str, FARGATE_GIB))}"
+        raise NotRendered(f"{name}: {said}", here)
 
 
 def validate(request: Mapping[str, Any]) -> list[str]:
@@ -213,8 +215,8 @@ def register(batch: BatchClient, definition: Definition) -> tuple[str, bool]:
     fargate = definition.request["platformCapabilities"] == ["FARGATE"]
     if fargate and "executionRoleArn" not in definition.request["containerProperties"]:
         raise NotRendered(
-            f"{definition.name}: Fargate wants an execution role: give EXECUTION_ROLE=arn:… (its policy:"
-            " AmazonECSTaskExecutionRolePolicy)"
+            f"{definition.name}: Fargate wants an execution role",
+            "give --execution-role arn:… (its policy: AmazonECSTaskExecutionRolePolicy)",
         )
     before = latest(batch, definition.name)
     if before and before.get("tags", {}).get(FINGERPRINT) == definition.fingerprint:
@@ -222,33 +224,7 @@ def register(batch: BatchClient, definition: Definition) -> tuple[str, bool]:
     return batch.register_job_definition(**cast("Any", definition.request))["jobDefinitionArn"], True
 
 
-def connect(service: str = "batch") -> Any:
-    """A client of that AWS service. Raises NotRendered without a region or credentials, before anything is asked."""
-    import boto3
-
-    try:
-        session = boto3.Session()
-        client = session.client(cast("Any", service))
-        credentials = session.get_credentials()
-    except BotoCoreError as error:
-        raise NotRendered(in_words(error)) from None
-    if credentials is None:
-        raise NotRendered("no AWS credentials: log in (aws sso login, aws configure) or set AWS_PROFILE")
-    return client
-
-
-def in_words(error: BotoCoreError | ClientError) -> str:
-    """What AWS said, on one line, with what to do where that is known."""
-    if isinstance(error, ClientError):
-        answer = error.response.get("Error", {})
-        code, said = answer.get("Code", "error"), answer.get("Message", "")
-        hint = ": log in again, or check the role's policy" if re.search("Denied|Token|Signature|Auth", code) else ""
-        return f"AWS says {code}: {' '.join(said.split())}{hint}"
-    hints = {"NoRegionError": "no AWS region: set AWS_DEFAULT_REGION"}
-    return hints.get(type(error).__name__, f"AWS cannot be asked: {' '.join(str(error).split())}")
-
-
-# The command line.
+# The command.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,87 +243,49 @@ def select(
     *,
     registry: str = derived.REGISTRY,
     tag: str | None = None,
-) -> list[Wanted | str]:
-    """The images that MODEL, VARIANT, REGISTRY and TAG name; a text is what is wrong with one of them."""
-    variants = VARIANTS if variant == "all" else tuple(each for each in VARIANTS if each == variant)
-    if not variants:
-        raise NotRendered(f"VARIANT is {variant!r}: use cpu, gpu or all")
-    wanted: dict[str, Wanted | str] = {}
+) -> list[Wanted | BadUsage]:
+    """The images that these words name; a BadUsage is what is wrong with one of them. Raises BadUsage for all."""
+    variants = catalogue.variants(variant)
+    wanted: dict[str, Wanted | BadUsage] = {}
     for model in [each for word in models for each in (modules if word == "all" else [word])]:
         try:
             module = catalogue.find(model, modules)
         except UnknownModule as error:
-            wanted[model] = str(error)
+            wanted[model] = error
             continue
         names = [Name(module=module.name, variant=each, registry=registry, tag=tag) for each in variants]
         found = {str(name): record[str(name)] for name in names if str(name) in record}
         wanted |= {name: Wanted(module=module, built=built) for name, built in found.items()}
         if not found and "all" not in models:
-            wanted[model] = f"{' and '.join(map(str, names))} not built: {_make_images(module, variant, registry, tag)}"
+            push = registry != derived.REGISTRY
+            build = derived.build_command(module.name, variant, registry=registry, tag=tag, push=push)
+            wanted[model] = BadUsage(f"{' and '.join(map(str, names))} not built", f"build it: {build}")
     if not wanted:
-        raise NotRendered(f"nothing is built as {registry}/…: make images MODEL=…")
+        raise BadUsage(f"nothing is built as {registry}/…", "build something: deepaas-batch images MODEL")
     return list(wanted.values())
 
 
-def _make_images(module: Module, variant: str, registry: str, tag: str | None) -> str:
-    options = {"MODEL": module.name, "VARIANT": "" if variant == "all" else variant, "TAG": tag or ""}
-    if registry != derived.REGISTRY:
-        options |= {"REGISTRY": registry, "PUSH": "1"}
-    return " ".join(["make images", *(f"{key}={value}" for key, value in options.items() if value)])
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Runs the command; returns 0 where every definition was made, else 1; 2 for bad usage."""
-    options = _parser().parse_args(argv)
-    try:
-        settings = Settings(
-            job_role=options.role,
-            execution_role=options.execution_role,
-            log_group=options.log_group,
-            timeout=options.timeout,
-            public_ip=options.public_ip,
-        )
-        models = [word for words in options.model for word in re.split(r"[\s,]+", words) if word]
-        record = derived.read(options.record)
-        wanted = select(catalogue.load(), record, models, options.variant, registry=options.registry, tag=options.tag)
-        batch = connect() if options.register else None
-    except (NotRendered, BadName, BadRecord, InvalidCatalogue) as error:
-        print(f"job-definitions: {error}", file=sys.stderr)
-        return 2
-    failed = False
-    for each in wanted:
-        for complaint in _make(each, options, settings, batch):
-            print(f"job-definitions: {complaint}", file=sys.stderr)
-            failed = True
-    return 1 if failed else 0
-
-
 def _make(
-    each: Wanted | str, options: argparse.Namespace, settings: Settings, batch: BatchClient | None
-) -> Iterator[str]:
+    wanted: Wanted, options: argparse.Namespace, settings: Settings, batch: BatchClient | None
+) -> Iterator[Failure]:
     """Renders, writes and registers one image's definitions; yields what went wrong with each."""
-    if isinstance(each, str):
-        yield each
-        return
-    if each.built.digest is None:
-        print(f"note: {each.built.name} is not pushed, so that its definitions name the local image (PUSH=1 pushes)")
-    for platform in platforms(each.built.variant):
+    if wanted.built.digest is None:
+        print(f"note: {wanted.built.name} is not pushed, so that its definitions name the local image (--push pushes)")
+    for platform in platforms(wanted.built.variant):
         if options.platform not in ("all", platform.lower()):
             continue
         try:
-            definition = render(each.module, each.built, platform, settings)
-            path = definition.write(options.out)
-            line = f"{path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}"
+            definition = render(wanted.module, wanted.built, platform, settings)
+            line = f"{definition.name}  {shown(definition.write(options.out))}"
             if batch:
-                arn, new = register(batch, definition)
+                with aws.errors(definition.name):
+                    arn, new = register(batch, definition)
                 line += f"  {arn}  revision {arn.rpartition(':')[2]}{'' if new else ', unchanged'}"
             print(line)
-        except NotRendered as error:
-            yield str(error)
-        except (BotoCoreError, ClientError) as error:
-            yield f"{definition_name(each.module.name, each.built.variant, platform)}: {in_words(error)}"
         except OSError as error:
-            yield f"{options.out}: {error.strerror}"
+            yield OutputUnwritable(f"{options.out}: {error.strerror}", "name a folder that is yours to write to: --out")
+        except Failure as failure:
+            yield failure
 
 
 def _seconds(text: str) -> int:
@@ -356,23 +294,24 @@ def _seconds(text: str) -> int:
     return int(text)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.batch.definitions",
-        description="Renders AWS Batch job definitions for derived images that `make images` built, for EC2 and, on"
-        " the CPU, for Fargate, as JSON in build/job-definitions. With --register, registers each that changed since"
-        " its latest revision, and prints ARN and revision.",
-        epilog="The image is named by digest once it is pushed. Roles: --role is what the job itself may do (read its"
-        " input, write its output), --execution-role what Batch needs to start it (Fargate, private registries)."
-        " Example: `make job-definitions MODEL=all REGISTRY=registry.example.org/batch ROLE=arn:… REGISTER=1`.",
-    )
+DESCRIPTION = """\
+Renders AWS Batch job definitions for derived images that `deepaas-batch images` built, for EC2 and, on the CPU, for
+Fargate, as JSON in build/job-definitions. With --register, registers each that changed since its latest revision, and
+prints ARN and revision."""
+EPILOG = """\
+The image is named by digest once it is pushed. Roles: --role is what the job itself may do (read its input, write its
+output), --execution-role what Batch needs to start it (Fargate, private registries).
+
+examples:
+  deepaas-batch job-definitions voice-activity
+  deepaas-batch job-definitions all --registry registry.example.org/batch --role arn:aws:iam::… --register"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", nargs="+", help="modules by own name or image repository, or all that are built")
     parser.add_argument("--variant", default="all", metavar="cpu|gpu|all", help="default: every variant that is built")
     parser.add_argument("--platform", default="all", choices=("ec2", "fargate", "all"), help="default: all that fit")
-    parser.add_argument(
-        "--registry", default=derived.REGISTRY, help="first part of the image's name (default: %(default)s)"
-    )
-    parser.add_argument("--tag", help="prefix of the image's tag")
+    derived.add_name_flags(parser)
     parser.add_argument("--role", metavar="ARN", help="the job's role: reads its input, writes its output")
     parser.add_argument("--execution-role", metavar="ARN", help="the role that Batch starts the job with")
     parser.add_argument("--log-group", default=LOG_GROUP, help="CloudWatch log group (default: %(default)s)")
@@ -381,8 +320,23 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--register", action="store_true", help="register what changed, with the usual AWS credentials")
     parser.add_argument("--record", type=Path, default=derived.RECORD, metavar="FILE", help="default: build/build.json")
     parser.add_argument("--out", type=Path, default=FOLDER, metavar="FOLDER", help="default: build/job-definitions")
-    return parser
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def main(options: argparse.Namespace) -> int:
+    """The exit code of all definitions together. Raises Failure where none can be begun."""
+    settings = Settings(
+        job_role=options.role,
+        execution_role=options.execution_role,
+        log_group=options.log_group,
+        timeout=options.timeout,
+        public_ip=options.public_ip,
+    )
+    models, record = catalogue.words(options.model), derived.read(options.record)
+    wanted = select(catalogue.load(), record, models, options.variant, registry=options.registry, tag=options.tag)
+    batch = aws.connect() if options.register else None
+    codes: Counter[int] = Counter()
+    for each in wanted:
+        for failure in [each] if isinstance(each, BadUsage) else _make(each, options, settings, batch):
+            terminal.tell("job-definitions", failure)
+            codes[failure.code] += 1
+    return job_exit_code(0, codes, max_failures=0)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal
 
+from scripts.docs.markdown import markdown_table
 from supervisor.failures import SUCCESS, TABLE
 
 Platform = Literal["EC2", "FARGATE"]
@@ -95,12 +96,12 @@ def retry_strategy(platform: Platform, attempts: int = ATTEMPTS) -> dict[str, An
 def markdown() -> str:
     """The rules as docs/batch.md has them."""
     names = {"onExitCode": "exit code", "onReason": "reason", "onStatusReason": "statusReason"}
-    rows = ["| rule | why |", "|---|---|"]
+    rows = []
     for reason in _REASONS:
         conditions = " and ".join(f"{names[field]} `{pattern}`" for field, pattern in _conditions(reason.rule).items())
-        rows.append(f"| {reason.rule['action']} on {conditions} | {reason.why} |")
-    rows.append("| RETRY what no rule matches | Batch's own rule: all attempts that never ran, however AWS puts it |")
-    return "\n".join(rows)
+        rows.append((f"{reason.rule['action']} on {conditions}", reason.why))
+    rows.append(("RETRY what no rule matches", "Batch's own rule: all attempts that never ran, however AWS puts it"))
+    return markdown_table(("rule", "why"), rows)
 
 
 # Batch's side. Where AWS says nothing, of a field that an ending does not have, the shipped rules do not rest on it.

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
+from scripts import whole_file
+from scripts.docs.markdown import cell, markdown_table
 from scripts.docs.regions import NoSuchRegion, replace_region
 
 REGION = "releases"
@@ -114,9 +116,9 @@ def render(table: Table, does: Mapping[str, str]) -> str:
     return "\n\n".join(
         [
             LEGEND,
-            _markdown(["module", "what it does", *map(str, releases)], rows),
+            markdown_table(["module", "what it does", *map(str, releases)], rows),
             "### What `JOB_RUNNER=cli` says where the command line is no way",
-            _markdown(["message", "modules", "releases"], _reasons(table, releases)),
+            markdown_table(["message", "modules", "releases"], _reasons(table, releases)),
         ]
     )
 
@@ -140,12 +142,7 @@ def _general(said: str, release: Release) -> str:
     said = said.removeprefix("JOB_RUNNER is cli, but ").partition("; deepaas-predict")[0]
     words = said.replace(f"{number} ", "").split(" ")
     text = " ".join("/…" if word.startswith("/") else word for word in words)
-    return text.replace("|", "\\|").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _markdown(heads: list[str], rows: Iterable[list[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return cell(text)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -158,7 +155,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         rendered = render(*read(*given.report))
         if given.update:
-            given.update.write_text(replace_region(given.update.read_text(), REGION, rendered))
+            whole_file.write_text(given.update, replace_region(given.update.read_text(), REGION, rendered))
         else:
             print(rendered)
     except (Incomplete, NoSuchRegion, OSError, ElementTree.ParseError) as fault:

@@ -14,60 +14,54 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import figures, plot
+from scripts import whole_file
 from scripts.batch import retry
+from scripts.checkout import ROOT
+from scripts.docs import figures, plot
+from scripts.docs.markdown import cell, markdown_table
 from scripts.docs.regions import replace_region
 from scripts.images import catalogue
 from supervisor.failures import SUCCESS, TABLE
 from supervisor.job import VARIABLES
 from supervisor.status.schema import MEMBERS, schema
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-
 
 def variables() -> str:
     """The container's contract, one variable a row."""
-    rows = ["| variable | flag | meaning |", "|---|---|---|"]
+    rows = []
     for variable in VARIABLES:
         facts = variable.meaning
         if variable.choices:
             facts += f": {', '.join(f'`{choice}`' for choice in variable.choices)}"
         if variable.default:
             facts += f"; default `{variable.default}`"
-        flag = "" if variable.secret else f"`{variable.flag}`"
-        rows.append(f"| `{variable.name}` | {flag} | {_cell(facts)} |")
-    return "\n".join(rows)
+        rows.append((f"`{variable.name}`", "" if variable.secret else f"`{variable.flag}`", cell(facts)))
+    return markdown_table(("variable", "flag", "meaning"), rows)
 
 
 def exit_codes() -> str:
     """The failure table, one exit code a row."""
-    rows = ["| code | category | meaning | retry | what to do |", "|---|---|---|---|---|"]
-    rows.append(f"| {SUCCESS} | | every item done or already up to date | | |")
-    for failure in TABLE:
-        retry = "yes" if failure.retry else "no"
-        rows.append(f"| {failure.code} | {failure.category} | {failure.meaning} | {retry} | {_cell(failure.advice)} |")
-    return "\n".join(rows)
+    rows = [(str(SUCCESS), "", "every item done or already up to date", "", "")]
+    for each in TABLE:
+        rows.append((str(each.code), each.category, each.meaning, "yes" if each.retry else "no", cell(each.advice)))
+    return markdown_table(("code", "category", "meaning", "retry", "what to do"), rows)
 
 
 def status_members() -> str:
     """The status document, one member a row."""
-    rows = ["| member | meaning |", "|---|---|"]
+    rows = []
     for name, member in MEMBERS.items():
-        rows.append(f"| `{name}` | {_cell(member['description'])} |")
+        rows.append((f"`{name}`", cell(member["description"])))
         for inner, part in member.get("properties", {}).items():
-            rows.append(f"| `{name}.{inner}` | {_cell(part['description'])} |")
-    return "\n".join(rows)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;").replace(">", "&gt;")
+            rows.append((f"`{name}.{inner}`", cell(part["description"])))
+    return markdown_table(("member", "meaning"), rows)
 
 
 def documents() -> dict[Path, str]:
     """Every document with generated regions, as it should read today."""
-    contract = REPOSITORY / "docs" / "contract.md"
-    batch = REPOSITORY / "docs" / "batch.md"
-    readme = REPOSITORY / "README.md"
+    contract = ROOT / "docs" / "contract.md"
+    batch = ROOT / "docs" / "batch.md"
+    readme = ROOT / "README.md"
     text = replace_region(contract.read_text(), "variables", variables())
     text = replace_region(text, "status", status_members())
     home = replace_region(readme.read_text(), "variables", variables())
@@ -77,7 +71,7 @@ def documents() -> dict[Path, str]:
         plot.PLOT: plot.svg(),
         batch: replace_region(batch.read_text(), "retries", retry.markdown()),
         contract: replace_region(text, "exit-codes", exit_codes()),
-        REPOSITORY / "docs" / "status.schema.json": json.dumps(schema(), indent=2, ensure_ascii=False) + "\n",
+        ROOT / "docs" / "status.schema.json": json.dumps(schema(), indent=2, ensure_ascii=False) + "\n",
         readme: replace_region(home, "catalogue", catalogue.markdown(catalogue.load().values())),
     }
 
@@ -91,9 +85,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     stale = {path: text for path, text in documents().items() if not path.exists() or path.read_text() != text}
     for path, text in stale.items():
         if options.check:
-            print(f"{path.relative_to(REPOSITORY)} is stale: run `make docs`", file=sys.stderr)
+            print(f"{path.relative_to(ROOT)} is stale: run `make docs`", file=sys.stderr)
         else:
-            path.write_text(text)
+            whole_file.write_text(path, text)
     return 1 if stale and options.check else 0
 
 

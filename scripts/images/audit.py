@@ -1,8 +1,4 @@
-"""Says what of the runtime layer is known to be vulnerable, and whether a fix is there to take.
-
-    make audit
-    python -m scripts.images.audit --json
-    python -m scripts.images.audit --debian-tracker tracker.json --osv-url https://mirror.example.org/v1/query
+"""The command `deepaas-batch audit`: what of the runtime layer is known to be vulnerable, and whether a fix is there.
 
 Wheels (images/runtime/requirements.txt) are asked about at OSV, by pip-audit; Debian's packages (the layer's in
 images/runtime/debian.lock: glibc, OpenSSL, CPython itself) at Debian's security tracker, one document of some 70 MB.
@@ -14,17 +10,18 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import requests
+from debian.debian_support import Version
 
-from scripts.images.debian_versions import Version
-from supervisor.failures import BadUsage, Failure, PassingTrouble
+from scripts.checkout import ROOT
+from supervisor.failures import SUCCESS, BadUsage, ItemFailed, PassingTrouble
 
-RUNTIME = Path(__file__).resolve().parents[2] / "images" / "runtime"
+RUNTIME = ROOT / "images" / "runtime"
 OSV = "https://api.osv.dev/v1/query"
 TRACKER = "https://security-tracker.debian.org/tracker/data/json"
 RELEASE = "bookworm"
@@ -114,36 +111,42 @@ def _tracker(place: str) -> dict[str, Any]:
     return known
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.images.audit",
-        description=__doc__,
-        epilog="Exit codes: 0 nothing to do; 1 something to do; 64 bad usage; 75 a database cannot be reached.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--osv-url", default=OSV, metavar="URL", help=f"OSV's query address (default: {OSV})")
-    parser.add_argument("--debian-tracker", default=TRACKER, metavar="URL|FILE", help=f"default: {TRACKER}")
+# The command.
+
+DESCRIPTION = """\
+Says what of the runtime layer is known to be vulnerable, and whether a fix is there to take. Wheels are asked about at
+OSV, by pip-audit; Debian's packages (glibc, OpenSSL, CPython itself) at Debian's security tracker, one document of some
+70 MB."""
+EPILOG = """\
+It exits 0 where there is nothing to do, 65 where something is, 75 where a database cannot be reached.
+
+examples:
+  deepaas-batch audit
+  deepaas-batch audit --ignore CVE-2026-0001 --json
+  deepaas-batch audit --debian-tracker tracker.json --osv-url https://mirror.example.org/v1/query"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--osv-url", default=OSV, metavar="URL", help="OSV's query address (default: %(default)s)")
+    parser.add_argument("--debian-tracker", default=TRACKER, metavar="URL|FILE", help="default: %(default)s")
     parser.add_argument("--ignore", action="append", default=[], metavar="ID", help="one that is accepted; repeatable")
     parser.add_argument("--json", action="store_true", help="for machines")
-    options = parser.parse_args(argv)
-    try:
-        found = [*python_findings(RUNTIME / "requirements.txt", options.osv_url),
-                 *debian_findings(RUNTIME / "debian.lock", options.debian_tracker)]  # fmt: skip
-    except Failure as failure:
-        print(f"audit: {failure.message}; {failure.hint}", file=sys.stderr)
-        return failure.code
-    found = [each for each in found if each.id not in options.ignore]
+
+
+def main(options: argparse.Namespace) -> int:
+    """65 where something is to be done. Raises PassingTrouble, BadUsage."""
+    accepted = {word for each in options.ignore for word in each.replace(",", " ").split()}
+    found = [*python_findings(RUNTIME / "requirements.txt", options.osv_url),
+             *debian_findings(RUNTIME / "debian.lock", options.debian_tracker)]  # fmt: skip
+    found = [each for each in found if each.id not in accepted]
     urgent = [each for each in found if each.counts]
+    code = ItemFailed.code if urgent else SUCCESS
     if options.json:
         print(json.dumps([asdict(each) | {"counts": each.counts} for each in found], indent=2))
-        return 1 if urgent else 0
+        return code
     for each in sorted(found, key=lambda each: not each.counts):
         print(each)
     print(f"The runtime layer: {len(found)} known vulnerabilities, {len(urgent)} to look at.")
     if any(each.fixed for each in found):
-        print("To take the fixes: images/runtime/lock, then make runtime, then make images (docs/operations.md).")
-    return 1 if urgent else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        print("To take the fixes: images/runtime/lock, then deepaas-batch images (docs/operations.md).")
+    return code

@@ -14,7 +14,6 @@ import argparse
 import difflib
 import json
 import re
-import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -25,23 +24,28 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-IMAGES = Path(__file__).resolve().parents[2] / "images"
+from scripts import terminal
+from scripts.checkout import ROOT, shown
+from scripts.docs.markdown import markdown_table
+from supervisor.failures import SUCCESS, BadUsage, InputMissing, ItemFailed
+
+IMAGES = ROOT / "images"
 SCHEMA = IMAGES / "schema.json"
 
 Variant = Literal["cpu", "gpu"]
 VARIANTS: tuple[Variant, ...] = ("cpu", "gpu")
 
 
-class UnknownModule(Exception):
-    """No module goes by that name; the message is one line with a suggestion."""
+class UnknownModule(BadUsage):
+    """No module goes by that name; the hint is a suggestion."""
 
 
-class InvalidCatalogue(Exception):
-    """A file of the catalogue is not as the schema wants it; the message is one line, `faults` has all of them."""
+class InvalidCatalogue(ItemFailed):
+    """A file of the catalogue is not as the schema wants it; the message is the first fault, `faults` has all."""
 
     def __init__(self, faults: list[Fault]) -> None:
-        more = f" (and {len(faults) - 1} more: python -m scripts.images.catalogue --check)" if len(faults) > 1 else ""
-        super().__init__(f"{faults[0]}{more}")
+        more = f" (and {len(faults) - 1} more: deepaas-batch catalogue --check)" if len(faults) > 1 else ""
+        super().__init__(f"{faults[0]}{more}", "correct it; images/schema.json says what each key means")
         self.faults = faults
 
 
@@ -138,11 +142,31 @@ def find(name: str, modules: Mapping[str, Module] | None = None) -> Module:
     if len(found) == 1:
         return found[0]
     if found:
-        raise UnknownModule(f"{name!r} could be {' or '.join(module.name for module in found)}: say which")
+        raise UnknownModule(f"{name!r} could be {' or '.join(module.name for module in found)}", "say which")
     near = difflib.get_close_matches(wanted, by_alias, n=5) or [alias for alias in by_alias if wanted in alias]
     names = list(dict.fromkeys(module.name for alias in near for module in by_alias[alias]))[:3]
-    hint = f"did you mean {' or '.join(names)}?" if names else "`make catalogue` lists them"
-    raise UnknownModule(f"no module called {name!r} in the catalogue; {hint}")
+    guess = f": did you mean {' or '.join(names)}?" if names else ""
+    raise UnknownModule(f"no module called {name!r} in the catalogue{guess}", "`deepaas-batch catalogue` lists them")
+
+
+def variant(text: str) -> Variant:
+    """The one variant that `text` names. Raises BadUsage."""
+    for known in VARIANTS:
+        if text == known:
+            return known
+    raise BadUsage(f"there is no variant {text!r}", f"use {' or '.join(VARIANTS)}")
+
+
+def variants(text: str) -> tuple[Variant, ...]:
+    """The variants that `text` names: one, or `all`. Raises BadUsage."""
+    if text not in (*VARIANTS, "all"):
+        raise BadUsage(f"there is no variant {text!r}", f"use {', '.join(VARIANTS)} or all")
+    return VARIANTS if text == "all" else (variant(text),)
+
+
+def words(models: Iterable[str]) -> list[str]:
+    """Modules as people list them, several in one argument too: with spaces or commas."""
+    return [word for each in models for word in re.split(r"[\s,]+", each) if word]
 
 
 def _by_alias(modules: Iterable[Module]) -> dict[str, list[Module]]:
@@ -193,7 +217,7 @@ class _Document:
     """One file, as a value and as the nodes that know their lines. What is no YAML mapping is a fault, not a value."""
 
     def __init__(self, path: Path) -> None:
-        self.path = _shown(path)
+        self.path = shown(path)
         self.value: dict[str, Any] = {}
         self.unreadable: Fault | None = None
         self._root: Node | None = None
@@ -226,10 +250,6 @@ class _Document:
                 node = node.value[step]
                 line = node.start_mark.line + 1
         return line
-
-
-def _shown(path: Path) -> Path:
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _faults(documents: list[_Document]) -> Iterator[Fault]:
@@ -316,24 +336,20 @@ NUMBERS = {"vCPU", "GiB", "GPU", "minutes"}
 UNFIT = "*"
 
 
-def table(modules: Iterable[Module], width: int | None = None) -> str:
-    """A text table, its last columns left out where they go beyond `width` characters."""
+def print_table(modules: Iterable[Module]) -> None:
+    """The table on stdout, with what speaks against an image below it."""
     modules = list(modules)
-    rows = [HEADINGS, *map(_row, modules)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    shown = len(HEADINGS)
-    while width and shown > 2 and sum(widths[:shown]) + 2 * (shown - 1) > width:
-        shown -= 1
-    lines = [_aligned(row[:shown], widths) for row in rows]
-    return "\n".join([*lines, "", *_unfit(modules)]).rstrip()
+    terminal.print_table(HEADINGS, map(_row, modules), NUMBERS)
+    for line in ["", *unfit] if (unfit := _unfit(modules)) else []:
+        print(line)
 
 
 def markdown(modules: Iterable[Module]) -> str:
     """The table as Markdown, with what speaks against an image below it."""
     modules = list(modules)
-    rules = ["--:" if heading in NUMBERS else "---" for heading in HEADINGS]
-    lines = [_cells(HEADINGS), _cells(rules), *(_cells(_escaped(_row(module))) for module in modules)]
-    return "\n".join([*lines, "", *(line.replace(UNFIT, r"\*", 1) + "  " for line in _unfit(modules))]).rstrip()
+    rows = (_escaped(_row(module)) for module in modules)
+    unfit = (line.replace(UNFIT, r"\*", 1) + "  " for line in _unfit(modules))
+    return "\n".join([markdown_table(HEADINGS, rows, NUMBERS), "", *unfit]).rstrip()
 
 
 def _row(module: Module) -> tuple[str, ...]:
@@ -354,14 +370,6 @@ def _row(module: Module) -> tuple[str, ...]:
     )
 
 
-def _aligned(row: tuple[str, ...], widths: list[int]) -> str:
-    cells = (
-        cell.rjust(width) if heading in NUMBERS else cell.ljust(width)
-        for cell, width, heading in zip(row, widths, HEADINGS, strict=False)
-    )
-    return "  ".join(cells).rstrip()
-
-
 def _unfit(modules: list[Module]) -> list[str]:
     return [f"{UNFIT} {module.name}: {module.unfit}" for module in modules if module.unfit]
 
@@ -378,34 +386,42 @@ def _escaped(row: tuple[str, ...]) -> list[str]:
     return [cell.replace("*", r"\*").replace("_", r"\_") for cell in row]
 
 
-def _cells(row: Iterable[str]) -> str:
-    return f"| {' | '.join(row)} |"
+# The command.
+
+DESCRIPTION = "Shows the catalogue of modules that `deepaas-batch images` can build on, from images/*.yaml."
+EPILOG = """\
+copies: whether several copies predict side by side without mixing their items up (many), or one at a time (1);
+network: when the image needs one. A module marked * cannot work as it stands; the reason is below the table, and so
+are the notes on modules that are named. To add a module, write images/<module>.yaml (images/schema.json says what each
+key means), then --check, which exits 65 where a file is wrong.
+
+examples:
+  deepaas-batch catalogue
+  deepaas-batch catalogue yolov8
+  deepaas-batch catalogue --check"""
 
 
-# The command line.
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", nargs="*", help="only these, with notes, by own name or image repository; all without")
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument("--markdown", action="store_true", help="the table as Markdown")
+    shape.add_argument("--json", action="store_true", help="all that is known, with where it was read, as JSON")
+    shape.add_argument("--check", action="store_true", help="say each fault in the files, with its file and line")
+    parser.add_argument("--images", metavar="FOLDER", type=Path, default=IMAGES, help="read another folder's files")
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the command; returns its exit code. Everything a user can get wrong ends in one line on stderr."""
-    options = _parser().parse_args(argv)
+def main(options: argparse.Namespace) -> int:
+    """Raises UnknownModule, InvalidCatalogue, InputMissing."""
     try:
         modules = load(options.images)
     except InvalidCatalogue as error:
-        faults = error.faults if options.check else [error]
-        print(*faults, sep="\n", file=sys.stderr)
-        return 1
+        if options.check:
+            print(*error.faults, sep="\n", file=sys.stderr)
+            return error.code
+        raise
     if not modules:
-        print(f"{options.images}: no *.yaml files there", file=sys.stderr)
-        return 1
-    try:
-        return _answer(options, modules)
-    except (UnknownModule, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-
-
-def _answer(options: argparse.Namespace, modules: dict[str, Module]) -> int:
-    chosen = [find(name, modules) for name in options.model] or list(modules.values())
+        raise InputMissing(f"{options.images}: no *.yaml files there", "name the folder that holds them: --images")
+    chosen = [find(name, modules) for name in words(options.model)] or list(modules.values())
     if options.check:
         print(f"{len(modules)} modules, nothing wrong")
     elif options.markdown:
@@ -413,31 +429,7 @@ def _answer(options: argparse.Namespace, modules: dict[str, Module]) -> int:
     elif options.json:
         print(json.dumps({module.name: asdict(module) for module in chosen}, indent=2))
     else:
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        print(table(chosen, width))
+        print_table(chosen)
         if options.model:
             print(*_notes(chosen), sep="\n")
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.images.catalogue",
-        description="Shows the catalogue of modules that `make images MODEL=…` can build on, from images/*.yaml.",
-        epilog="copies: whether several copies predict side by side without mixing their items up (many), or one at a"
-        " time (1); network: when the image needs one. A module marked * cannot work as it stands; the reason is below"
-        " the table, and so are the notes on modules that are named. To add a module, write images/<module>.yaml"
-        " (images/schema.json says what each key means), then --check. Exits 1 where a file is wrong or a module"
-        " unknown.",
-    )
-    parser.add_argument("model", nargs="*", help="only these, with notes, by own name or image repository; all without")
-    shape = parser.add_mutually_exclusive_group()
-    shape.add_argument("--markdown", action="store_true", help="the table as Markdown")
-    shape.add_argument("--json", action="store_true", help="all that is known, with where it was read, as JSON")
-    shape.add_argument("--check", action="store_true", help="say each fault in the files, with its file and line")
-    parser.add_argument("--images", metavar="FOLDER", type=Path, default=IMAGES, help="read another folder's files")
-    return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return SUCCESS

@@ -5,29 +5,34 @@ Name(registry="deepaas-batch", module="voice-activity", variant="cpu")      deep
 
 from __future__ import annotations
 
+import argparse
 import fcntl
 import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from scripts import whole_file
+from scripts.checkout import ROOT
 from scripts.images.catalogue import Variant
+from supervisor.failures import BadUsage, ItemFailed
 
-ROOT = Path(__file__).resolve().parents[2]
 RECORD = ROOT / "build" / "build.json"
 REGISTRY = "deepaas-batch"
 VERSION = 1
+_BUILD_AGAIN = "remove it, and build the images again"
 
 
-class BadName(Exception):
-    """REGISTRY or TAG cannot be part of an image's name; the message is one line."""
+class BadName(BadUsage):
+    """The registry or the tag cannot be part of an image's name."""
 
 
-class BadRecord(Exception):
-    """build.json cannot be used; the message is one line."""
+class BadRecord(ItemFailed):
+    """build.json cannot be used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +48,11 @@ class Name:
         part = "[a-z0-9]+([._-]+[a-z0-9]+)*"
         if not re.fullmatch(rf"{part}(:\d+)?(/{part})*", self.registry):
             raise BadName(
-                f"REGISTRY is {self.registry!r}: use host[:port]/path in lower case, without a slash at its end"
+                f"the registry {self.registry!r} cannot begin an image's name",
+                "use host[:port]/path in lower case, without a slash at its end",
             )
         if self.tag is not None and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}", self.tag):
-            raise BadName(f"TAG is {self.tag!r}: use letters, digits, dots, hyphens and underscores")
+            raise BadName(f"{self.tag!r} is no tag", "use letters, digits, dots, hyphens and underscores")
 
     @property
     def repository(self) -> str:
@@ -117,10 +123,10 @@ def read(path: Path = RECORD) -> dict[str, Built]:
     try:
         document = json.loads(text)
         if document["version"] != VERSION:
-            raise BadRecord(f"{path} is of version {document['version']}, not {VERSION}: remove it and build again")
+            raise BadRecord(f"{path} is of version {document['version']}, not {VERSION}", _BUILD_AGAIN)
         return {image["name"]: _built(image) for image in document["images"]}
     except (ValueError, KeyError, TypeError) as error:
-        raise BadRecord(f"{path} is damaged ({error!r}): remove it and build again") from None
+        raise BadRecord(f"{path} is damaged ({error!r})", _BUILD_AGAIN) from None
 
 
 def record(built: Built, path: Path = RECORD) -> None:
@@ -129,9 +135,26 @@ def record(built: Built, path: Path = RECORD) -> None:
     with _locked(path.with_suffix(".lock")):
         images = read(path) | {built.name: built}
         document = {"version": VERSION, "images": [asdict(images[name]) for name in sorted(images)]}
-        whole = path.with_suffix(".new")
-        whole.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-        whole.replace(path)
+        whole_file.write_text(path, json.dumps(document, indent=2) + "\n")
+
+
+def add_name_flags(parser: argparse.ArgumentParser) -> None:
+    """--registry and --tag."""
+    parser.add_argument("--registry", default=REGISTRY, help="first part of the image's name (default: %(default)s)")
+    parser.add_argument("--tag", help="prefix of the image's tag: 2026-01 gives 2026-01-cpu")
+
+
+def build_command(
+    module: str, variant: str, *, registry: str = REGISTRY, tag: str | None = None, push: bool = False
+) -> str:
+    """The command that builds such an image, for a person to copy. variant: cpu, gpu or all."""
+    options = {
+        "--variant": None if variant == "all" else variant,
+        "--registry": None if registry == REGISTRY else registry,
+        "--tag": tag,
+    }
+    flags = [word for flag, value in options.items() if value for word in (flag, value)]
+    return shlex.join(["deepaas-batch", "images", module, *flags, *(["--push"] if push else [])])
 
 
 def _built(image: Mapping[str, Any]) -> Built:

@@ -10,24 +10,26 @@ from docker import DockerClient
 from docker.errors import APIError, DockerException, ImageNotFound
 from docker.models.images import Image
 
+from supervisor.failures import DiskTrouble, Failure, InputDenied, InputMissing, ItemFailed, PassingTrouble
+
 # Pulling, building and checking an image may each say nothing for minutes.
 _PATIENCE_SECONDS = 1800
 
 
-class NoEngine(Exception):
-    """No Docker engine to work with; the message is one line for the person who asked."""
+class NoEngine(PassingTrouble):
+    """No Docker engine to work with."""
 
 
 def connect() -> DockerClient:
-    """The engine that DOCKER_HOST names, or this machine's. Raises NoEngine."""
+    """The engine that DOCKER_HOST names, or this machine's. Raises NoEngine, InputDenied."""
     where = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
     try:
         engine = docker.from_env(timeout=_PATIENCE_SECONDS)
         engine.ping()
     except DockerException as error:
         if "permission denied" in str(error).lower():
-            raise NoEngine(f"no right to use the Docker engine at {where}: join the docker group") from None
-        raise NoEngine(f"no Docker engine answers at {where}: start it, or name another with DOCKER_HOST") from None
+            raise InputDenied(f"no right to use the Docker engine at {where}", "join the docker group") from None
+        raise NoEngine(f"no Docker engine answers at {where}", "start it, or name another with DOCKER_HOST") from None
     return engine
 
 
@@ -46,8 +48,37 @@ def registry_digest(image: Image, repository: str) -> str | None:
     return digests.get(re.sub(r"^(docker\.io/)?(library/)?", "", repository))
 
 
-def in_words(error: BaseException) -> str:
+def explanation(error: BaseException) -> str:
     """What the engine said, on one line, without the client's own preamble."""
     said = error.explanation if isinstance(error, APIError) and error.explanation else str(error)
     said = " ".join(str(said).split())
     return re.sub(r"^(Error response from daemon|Get \"[^\"]*\"|Head \"[^\"]*\"): ", "", said)[:300]
+
+
+# What engines and registries say, what kind of failure it is, and what it means to the person who asked.
+_KINDS: tuple[tuple[str, type[Failure], str], ...] = (
+    ("no space left", DiskTrouble, "the disk is too small: make room (docker system prune)"),
+    (
+        "no basic auth|unauthorized|authentication required|denied",
+        InputDenied,
+        "check the name, and `docker login` to its registry",
+    ),
+    ("repository .*does not exist|name unknown", InputMissing, "create the repository in the registry first"),
+    ("manifest unknown|not found|no such image", InputMissing, "check its name and tag"),
+    (
+        "no such host|timeout|refused|unreachable|timed out|aborted|reset by peer",
+        PassingTrouble,
+        "see whether engine and registry are in reach; an image can be brought along with `docker load`",
+    ),
+)
+
+
+def failure(what: str, error: BaseException) -> Failure:
+    """An error of the engine or a registry as a failure: `what` is what could not be done."""
+    if isinstance(error, Failure):
+        return error
+    said = explanation(error)
+    for pattern, kind, hint in _KINDS:
+        if re.search(pattern, said, re.IGNORECASE):
+            return kind(f"{what}: {said}", hint)
+    return ItemFailed(f"{what}: {said}", "see the engine's words")

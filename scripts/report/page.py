@@ -6,7 +6,6 @@ import base64
 import hashlib
 import math
 import re
-import secrets
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +19,6 @@ from scripts.report.run import MOST_STAGES, Merged, Run
 from scripts.report.status import LONGEST_TEXT, Child
 from scripts.report.sums import Bin, Spread, Timeline
 from supervisor import __version__
-from supervisor.failures import OutputUnwritable
 
 TEMPLATE = Path(__file__).with_suffix(".html")
 STATES = ("FAILED", "INTERRUPTED", "PARTIAL", "RUNNING", "SUCCEEDED")  # the worst first
@@ -356,20 +354,3 @@ def render(merged: Merged, status: str, now: float) -> str:
         histograms=histograms(run.labels),
     )
     return page.strip() + "\n"
-
-
-def write(page: str, path: Path) -> None:
-    """The page appears whole or not at all. Raises OutputUnwritable."""
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(0, "is a folder")
-        try:
-            part.write_text(page, encoding="utf-8")
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputUnwritable(
-            f"{path}: cannot be written: {error.strerror}", "name a file in a folder that exists: --output report.html"
-        ) from None

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from scripts import whole_file
 from scripts.report.places import Source, opened_ahead
 from scripts.report.reading import Faults, rows
 from scripts.report.status import Malformed, Row, row
-from supervisor.failures import BadUsage, OutputUnwritable
+from supervisor.failures import BadUsage
 
 STAGES = ("download", "predict", "upload")
 # Rows in one group, which is held in memory: a thousand answers of a megabyte, the longest there are in a table.
@@ -38,7 +37,7 @@ def write(place: Source, names: Iterable[str], path: Path, faults: Faults) -> in
     )
     written = 0
     found = (_cells(each) for each in _rows(place, names, faults))
-    with _appearing_whole(path) as part, parquet.ParquetWriter(part, schema, compression="zstd") as file:
+    with whole_file.replacing(path) as part, parquet.ParquetWriter(part, schema, compression="zstd") as file:
         while group := list(islice(found, _GROUP)):
             file.write_table(arrow.Table.from_pylist(group, schema=schema))
             written += len(group)
@@ -78,20 +77,3 @@ def _pyarrow() -> tuple[Any, Any]:
     except ImportError:
         raise BadUsage("a Parquet file needs pyarrow, which is not installed", "pip install -e '.[host]'") from None
     return pyarrow, parquet
-
-
-@contextmanager
-def _appearing_whole(path: Path) -> Iterator[Path]:
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(0, "is a folder")
-        try:
-            yield part
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputUnwritable(
-            f"{path}: cannot be written: {error.strerror}", "name a file in a folder that exists: --parquet out.parquet"
-        ) from None

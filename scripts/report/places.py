@@ -43,7 +43,9 @@ class Source(Protocol):
 def source(status: str) -> Source:
     """The place that STATUS names. Raises BadUsage."""
     if not status.strip() or "\0" in status:
-        raise BadUsage("STATUS names nothing", "make report STATUS=results/_status, or STATUS=s3://bucket/prefix/")
+        raise BadUsage(
+            "STATUS names nothing", "use a folder or a prefix: results/_status, s3://bucket/results/_status/"
+        )
     try:
         match scheme(status):
             case "s3":

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 
-from scripts.batch import definitions, submit
-from scripts.images import builder
+from scripts import cli
 from tests.conftest import REPOSITORY, S3Server
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def voice_activity(runtime: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     """build.json of voice-activity's cpu image."""
     record = tmp_path_factory.mktemp("build") / "build.json"
     arguments = ["voice-activity", "--variant", "cpu", "--registry", REGISTRY, "--record", str(record)]
-    assert builder.main(arguments) == 0
+    assert cli.main(["images", *arguments, "--runtime", str(runtime)]) == 0
     return record
 
 
@@ -63,23 +62,23 @@ def batch(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[BatchClient
 
 @pytest.fixture
 def register(batch: BatchClient, voice_activity: Path, tmp_path: Path) -> Callable[[], int]:
-    """`make job-definitions MODEL=voice-activity REGISTER=1`, for EC2."""
+    """`deepaas-batch job-definitions voice-activity --register`, for EC2."""
 
     def run() -> int:
         options = ["--registry", REGISTRY, "--record", str(voice_activity), "--out", str(tmp_path), "--platform", "ec2"]
-        return definitions.main(["voice-activity", "--variant", "cpu", "--register", *options])
+        return cli.main(["job-definitions", "voice-activity", "--variant", "cpu", "--register", *options])
 
     return run
 
 
 @pytest.fixture
 def job(batch: BatchClient, register: Callable[[], int], s3: S3Server) -> Callable[[str], int]:
-    """`make submit-one MODEL=voice-activity INPUT=… WAIT=1`: its exit code, which is the container's."""
+    """`deepaas-batch submit voice-activity INPUT OUTPUT --wait`: its exit code, which is the container's."""
     assert register() == 0
     variables = [word for name, value in s3.variables.items() for word in ("--env", f"{name}={value}")]
 
     def run(uri: str) -> int:
-        return submit.main(["voice-activity", uri, f"s3://{s3.bucket}/results/", "--wait", *variables])
+        return cli.main(["submit", "voice-activity", uri, f"s3://{s3.bucket}/results/", "--wait", *variables])
 
     return run
 

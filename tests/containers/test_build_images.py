@@ -1,12 +1,14 @@
-"""`make images` with a real engine, on stand-in base images, and with a real registry to push to."""
+"""`deepaas-batch images` with a real engine, on stand-in base images, and with a real registry to push to."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -17,8 +19,10 @@ from typing import Any
 import pytest
 from docker import DockerClient
 
-from scripts.batch import definitions
-from scripts.images import builder
+from scripts import cli
+from tests.conftest import REPOSITORY
+from tests.containers import images as image_parts
+from tests.modules.install import install
 
 pytestmark = pytest.mark.containers
 
@@ -29,11 +33,12 @@ HTPASSWD = "operator:$2y$05$vYBpMXmGwyTdtcIDdkgDZOwfZgcTBBzvO53BB2ZLAOiaGKgrd0Oa
 
 @pytest.fixture
 def images(runtime: Path, tmp_path: Path, engine: DockerClient) -> Iterator[Callable[..., int]]:
-    """`make images`: its exit code. It records in tmp_path/build.json; what that holds is removed after the test."""
+    """`deepaas-batch images`: its exit code. What it records, in tmp_path/build.json, is removed after the test."""
     record = tmp_path / "build.json"
 
     def run(*arguments: str, registry: str = REGISTRY) -> int:
-        return builder.main([*arguments, "--registry", registry, "--record", str(record)])
+        options = ("--registry", registry, "--record", str(record), "--runtime", str(runtime))
+        return cli.main(["images", *arguments, *options])
 
     yield run
     for image in recorded(tmp_path):
@@ -95,9 +100,9 @@ def test_a_gpu_image_is_built_where_there_is_no_gpu(
 def test_a_base_without_python_is_told_by_its_check(
     images: Callable[..., int], base: Callable[[str], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert images("yolov8", "--variant", "cpu", "--base", base("scratch")) == 1
+    assert images("yolov8", "--variant", "cpu", "--base", base("scratch")) == 78
 
-    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("images: ")]
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("deepaas-batch images: ")]
     assert len(said) == 1
     assert "its check fails with 78: module: " in said[0]
     assert recorded(tmp_path) == []
@@ -106,12 +111,34 @@ def test_a_base_without_python_is_told_by_its_check(
 def test_a_base_that_is_nowhere_leaves_the_other_builds_alone(
     images: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert images("dogs-breed-detection", "voice-activity", "--variant", "cpu", "--no-pull") == 1
+    assert images("dogs-breed-detection", "voice-activity", "--variant", "cpu", "--no-pull") == 66
 
     assert [each["module"] for each in recorded(tmp_path)] == ["voice-activity"]
-    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("images: ")]
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("deepaas-batch images: ")]
     assert len(said) == 1
     assert "no base image deephdc/" in said[0]
+
+
+def test_ctrl_c_ends_a_check_and_leaves_no_container(runtime: Path, engine: DockerClient, tmp_path: Path) -> None:
+    def with_slow_model(folder: Path) -> None:
+        install("slow_warm", folder / "module")
+
+    slow = image_parts.build_base(engine, image_parts.Base(name="python311", context=with_slow_model))
+    files = ["--record", str(tmp_path / "build.json"), "--runtime", str(runtime)]
+    options = ["--variant", "cpu", "--registry", REGISTRY, "--tag", "slow", "--base", slow, "--check", "load"]
+    command = [sys.executable, "-m", "scripts.cli", "images", "yolov8", *options, *files]
+    name = f"{REGISTRY}/yolov8:slow-cpu"
+    with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        next(line for line in process.stderr if '"stage": "check"' in line)
+        while not engine.containers.list(filters={"ancestor": name}):
+            time.sleep(0.1)  # the engine tells of it to whoever asks alone
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=120)
+    left = engine.containers.list(all=True, filters={"ancestor": name})
+    engine.images.remove(name, force=True)
+    assert (process.returncode, left) == (130, [])
+    assert "Traceback" not in said
 
 
 # Pushing.
@@ -171,7 +198,7 @@ def test_a_pushed_image_is_recorded_by_its_registrys_digest_and_its_definition_n
     assert built["digest"] == digest
 
     options = ("--registry", f"{registry}/team", "--record", str(tmp_path / "build.json"), "--out", str(tmp_path))
-    assert definitions.main(["yolov8", *options]) == 0
+    assert cli.main(["job-definitions", "yolov8", *options]) == 0
     definition = json.loads((tmp_path / "yolov8-cpu.json").read_text())
     assert definition["containerProperties"]["image"] == f"{registry}/team/yolov8@{digest}"
 
@@ -182,9 +209,9 @@ def test_no_right_to_push_is_one_line(
     (tmp_path / "htpasswd").write_text(HTPASSWD)
     with registry_at(tmp_path, htpasswd={"realm": "team", "path": str(tmp_path / "htpasswd")}) as registry:
         arguments = ("yolov8", "--variant", "cpu", "--base", base("python311"), "--push")
-        assert images(*arguments, registry=registry) == 1
+        assert images(*arguments, registry=registry) == 77
 
-    [said] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("images: ")]
+    [said] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("deepaas-batch images: ")]
     assert "not pushed" in said
     assert "docker login" in said
 

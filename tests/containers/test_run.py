@@ -1,4 +1,4 @@
-"""`make run` in a real container: a file in, a result and a status out, as the calling user."""
+"""`deepaas-batch run` in a real container: a file in, a result and a status out, as the calling user."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from docker import DockerClient
 
-from scripts.images.run import main
+from scripts import cli
 from tests.conftest import REPOSITORY
 from tests.containers import images
 from tests.modules.install import install
@@ -25,7 +25,7 @@ REGISTRY = f"deepaas-batch-test/run-{os.getpid()}"
 
 @pytest.fixture
 def image(derived: Callable[..., str], engine: DockerClient) -> Iterator[Callable[[str], None]]:
-    """Gives the derived image of that variant the name under which `make run` looks for it."""
+    """Gives the derived image of that variant the name under which `deepaas-batch run` looks for it."""
     names = set()
 
     def name(variant: str) -> None:
@@ -39,12 +39,12 @@ def image(derived: Callable[..., str], engine: DockerClient) -> Iterator[Callabl
 
 @pytest.fixture
 def run(image: Callable[[str], None], tmp_path: Path) -> Callable[..., int]:
-    """`make run MODEL=voice-activity FILE=…`: its exit code; results go to tmp_path/out."""
+    """`deepaas-batch run voice-activity FILE`: its exit code; results go to tmp_path/out."""
 
     def run(file: Path, *options: str, variant: str = "cpu") -> int:
         image(variant)
         common = ("--registry", REGISTRY, "--out", str(tmp_path / "out"), "--variant", variant)
-        return main(["voice-activity", str(file), *common, *options])
+        return cli.main(["run", "voice-activity", str(file), *common, *options])
 
     return run
 
@@ -95,10 +95,10 @@ def test_the_containers_exit_code_is_passed_on(
 def test_an_image_that_is_not_built_is_said_with_the_command_that_builds_it(
     engine: DockerClient, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["yolov8", str(file), "--out", str(tmp_path / "out"), "--tag", "none-such"]) == 64
+    assert cli.main(["run", "yolov8", str(file), "--out", str(tmp_path / "out"), "--tag", "none-such"]) == 64
 
     [line] = capsys.readouterr().err.splitlines()
-    assert "make images MODEL=yolov8 VARIANT=cpu TAG=none-such" in line
+    assert "deepaas-batch images yolov8 --variant cpu --tag none-such" in line
 
 
 def test_a_gpu_that_is_not_there_is_exit_69(
@@ -120,7 +120,7 @@ def test_ctrl_c_stops_the_container_and_leaves_none(
     slow = images.build_base(engine, images.Base(name="python311", context=with_slow_module))
     engine.images.get(images.derive(engine, slow, "cpu", MODULE="slow")).tag(f"{REGISTRY}/voice-activity", "slow-cpu")
     arguments = [str(file), "--registry", REGISTRY, "--tag", "slow", "--out", str(tmp_path / "out")]
-    command = [sys.executable, "-m", "scripts.images.run", "voice-activity", *arguments, "--args", '{"seconds": 600}']
+    command = [sys.executable, "-m", "scripts.cli", "run", "voice-activity", *arguments, "--args", '{"seconds": 600}']
     try:
         with subprocess.Popen(
             command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

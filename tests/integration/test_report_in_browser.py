@@ -14,7 +14,7 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
-from scripts.report.__main__ import main
+from scripts import cli
 
 # Needs Debian's chromium and its driver.
 pytestmark = pytest.mark.slow
@@ -62,7 +62,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "broken.json").write_text(_HOSTILE)
     with (folder / "job-2.items.jsonl").open("a") as items:
         items.write('{"input": "cut')
-    assert main([str(folder), "--output", str(folder / "page.html")]) == 0
+    assert cli.main(["report", str(folder), "--output", str(folder / "page.html")]) == 0
     return folder / "page.html"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from scripts.report import __main__ as report
+from scripts import cli
 from tests.conftest import Ended, S3Server, Supervisor, image
 from tests.unit.status.jobs import valid
 
@@ -161,7 +161,7 @@ def test_the_report_reads_what_a_job_wrote(
         JOB_RESULTS_TABLE=str(tmp_path / "out" / "_status"),
     )
     assert ended.code == 0, ended.stderr
-    assert report.main([str(tmp_path / "out" / "_status"), "--output", str(tmp_path / "page.html")]) == 0
+    assert cli.main(["report", str(tmp_path / "out" / "_status"), "--output", str(tmp_path / "page.html")]) == 0
     said = capsys.readouterr().out
     assert "3 items (3 done" in said
     assert "could not be used" not in said

@@ -13,10 +13,11 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from scripts.batch import definitions
+from scripts import cli
 from scripts.batch.definitions import FARGATE_GIB, NotRendered, Settings, platforms, register, render, validate
 from scripts.batch.retry import Platform, retry_strategy
 from scripts.images import catalogue, derived
+from supervisor.failures import BadUsage
 from supervisor.job import VARIABLES
 from tests.unit.scripts.images.test_derived import BUILT
 
@@ -114,7 +115,7 @@ def test_roles_are_the_operators() -> None:
 
 
 def test_a_role_that_is_no_arn_is_refused() -> None:
-    with pytest.raises(NotRendered, match="ROLE is 'my-role'"):
+    with pytest.raises(BadUsage, match="the role is 'my-role'"):
         Settings(job_role="my-role")
 
 
@@ -230,7 +231,7 @@ def test_a_definition_is_registered_once_and_again_only_when_it_changed(batch: B
 def test_a_fargate_definition_without_an_execution_role_is_not_registered(batch: BatchClient) -> None:
     definition = render(MODULES["voice-activity"], BUILT, "FARGATE", Settings())
 
-    with pytest.raises(NotRendered, match="EXECUTION_ROLE"):
+    with pytest.raises(NotRendered, match="wants an execution role"):
         register(batch, definition)
 
 
@@ -246,7 +247,8 @@ def record(tmp_path: Path) -> Path:
 
 
 def run(record: Path, *arguments: str) -> int:
-    return definitions.main([*arguments, "--record", str(record), "--out", str(record.parent / "definitions")])
+    options = ["--record", str(record), "--out", str(record.parent / "definitions")]
+    return cli.main(["job-definitions", *arguments, *options])
 
 
 def test_definitions_are_written_for_each_variant_and_platform(record: Path) -> None:
@@ -264,34 +266,35 @@ def test_all_is_everything_that_is_built(record: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "said"),
     [
-        (["voice-activty"], 1, "did you mean voice-activity?"),
-        (["yolov8"], 1, "not built: make images MODEL=yolov8"),
-        (["voice-activity", "--tag", "v2"], 1, "not built: make images MODEL=voice-activity TAG=v2"),
-        (["all", "--registry", "example.org/x"], 2, "nothing is built as example.org/x/"),
-        (["voice-activity", "--variant", "tpu"], 2, "VARIANT is 'tpu'"),
-        (["voice-activity", "--role", "x"], 2, "ROLE is 'x'"),
+        (["voice-activty"], "did you mean voice-activity?"),
+        (["yolov8"], "build it: deepaas-batch images yolov8"),
+        (["voice-activity", "--tag", "v2"], "build it: deepaas-batch images voice-activity --tag v2"),
+        (["all", "--registry", "example.org/x"], "nothing is built as example.org/x/"),
+        (["voice-activity", "--variant", "tpu"], "there is no variant 'tpu'"),
+        (["voice-activity", "--role", "x"], "the role is 'x'"),
     ],
 )
-def test_a_mistake_is_one_line(
-    arguments: list[str], code: int, said: str, record: Path, capsys: pytest.CaptureFixture[str]
+def test_a_mistake_is_one_line_and_exit_64(
+    arguments: list[str], said: str, record: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(record, *arguments) == code
+    assert run(record, *arguments) == 64
     [line] = capsys.readouterr().err.splitlines()
     assert said in line
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "code", "said"),
     [
-        ({}, "no AWS region: set AWS_DEFAULT_REGION"),
-        ({"AWS_DEFAULT_REGION": "eu-west-1"}, "no AWS credentials"),
-        ({"AWS_DEFAULT_REGION": "eu-west-1", "AWS_PROFILE": "none-such"}, "none-such"),
+        ({}, 64, "set AWS_DEFAULT_REGION"),
+        ({"AWS_DEFAULT_REGION": "eu-west-1"}, 77, "no AWS credentials"),
+        ({"AWS_DEFAULT_REGION": "eu-west-1", "AWS_PROFILE": "none-such"}, 77, "none-such"),
     ],
 )
 def test_registering_without_a_region_or_credentials_is_one_line(
     given: dict[str, str],
+    code: int,
     said: str,
     record: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -304,6 +307,6 @@ def test_registering_without_a_region_or_credentials_is_one_line(
     for name, value in {**nothing, "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"), **given}.items():
         monkeypatch.setenv(name, value)
 
-    assert run(record, "voice-activity", "--register") == 2
+    assert run(record, "voice-activity", "--register") == code
     [line] = capsys.readouterr().err.splitlines()
     assert said in line

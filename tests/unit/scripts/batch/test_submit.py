@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from scripts import cli
 from scripts.batch import submit
 from scripts.batch.definitions import Settings, register, render
 from scripts.batch.submit import Submission
@@ -59,12 +61,12 @@ def submitted(batch: BatchClient) -> dict[str, str]:
 
 
 def test_a_job_gets_its_input_and_output_as_parameters(batch: BatchClient) -> None:
-    assert submit.main(list(JOB)) == 0
+    assert cli.main(["submit", *JOB]) == 0
     assert submitted(batch) == {"input": JOB[1], "output": "s3://recordings/out/"}
 
 
 def test_it_is_said_how_to_follow_a_job(batch: BatchClient, capsys: pytest.CaptureFixture[str]) -> None:
-    submit.main(list(JOB))
+    cli.main(["submit", *JOB])
 
     said = capsys.readouterr().out
     assert "voice-activity-cpu:1 in predictions" in said
@@ -73,7 +75,7 @@ def test_it_is_said_how_to_follow_a_job(batch: BatchClient, capsys: pytest.Captu
 
 
 def test_a_job_that_is_waited_for_ends_with_its_own_success(batch: BatchClient) -> None:
-    assert submit.main([*JOB, "--wait"]) == 0
+    assert cli.main(["submit", *JOB, "--wait"]) == 0
 
 
 def test_a_job_is_named_after_its_file_in_letters_that_batch_takes() -> None:
@@ -84,7 +86,9 @@ def test_a_job_is_named_after_its_file_in_letters_that_batch_takes() -> None:
 
 
 def test_arguments_go_over_the_catalogues_defaults() -> None:
-    options = submit._parser().parse_args(["yolov8", *JOB[1:], "--args", '{"conf": 0.5}'])
+    parser = argparse.ArgumentParser()
+    submit.configure(parser)
+    options = parser.parse_args(["yolov8", *JOB[1:], "--args", '{"conf": 0.5}'])
 
     expected = '{"accept": "application/json", "conf": 0.5}'
     assert submit.read(options).environment == {"JOB_PREDICT_ARGS": expected}
@@ -94,18 +98,18 @@ def test_arguments_go_over_the_catalogues_defaults() -> None:
     ("arguments", "said"),
     [
         (["voice-activty", *JOB[1:]], "did you mean voice-activity?"),
-        (["voice-activity", "a.wav", JOB[2]], "INPUT is 'a.wav', which a job cannot reach"),
-        (["voice-activity", JOB[1], "out"], "OUTPUT is 'out'"),
-        ([*JOB, "--variant", "tpu"], "VARIANT is 'tpu'"),
+        (["voice-activity", "a.wav", JOB[2]], "the input is 'a.wav', which a job cannot reach"),
+        (["voice-activity", JOB[1], "out"], "the output is 'out'"),
+        ([*JOB, "--variant", "tpu"], "there is no variant 'tpu'"),
         ([*JOB, "--variant", "gpu", "--fargate"], "Fargate has no GPU"),
-        ([*JOB, "--args", "{"], "ARGS is not JSON"),
-        ([*JOB, "--args", "[1]"], "ARGS is [1], not a JSON object"),
+        ([*JOB, "--args", "{"], "the arguments are not JSON"),
+        ([*JOB, "--args", "[1]"], "the arguments are [1], not a JSON object"),
         ([*JOB, "--env", "JOB_RUNNER"], "'JOB_RUNNER' is no NAME=VALUE"),
         ([*JOB, "--env", "AWS_BATCH_JOB_ID=1"], "Batch keeps AWS_BATCH"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_64(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert submit.main(arguments) == 64
+    assert cli.main(["submit", *arguments]) == 64
     [line] = capsys.readouterr().err.splitlines()
     assert said in line
 
@@ -114,21 +118,23 @@ def test_a_mistake_is_one_line_and_exit_64(arguments: list[str], said: str, caps
 def test_a_definition_that_is_not_registered_is_said_with_the_command_that_registers_it(
     options: list[str], batch: BatchClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert submit.main([*JOB, *options]) == 64
-    assert "make job-definitions MODEL=voice-activity REGISTER=1" in capsys.readouterr().err
+    assert cli.main(["submit", *JOB, *options]) == 64
+    assert "deepaas-batch job-definitions voice-activity --register" in capsys.readouterr().err
 
 
 def test_a_queue_that_is_not_there_is_said_with_those_that_are(
     batch: BatchClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert submit.main([*JOB, "--queue", "prediction"]) == 64
-    assert "there is no job queue prediction: there are predictions" in capsys.readouterr().err
+    assert cli.main(["submit", *JOB, "--queue", "prediction"]) == 64
+    assert (
+        "there is no job queue prediction (exit 64, bad-usage). To do: there are predictions" in capsys.readouterr().err
+    )
 
 
 def test_one_of_several_queues_must_be_named(batch: BatchClient, capsys: pytest.CaptureFixture[str]) -> None:
     add_queue(batch, "urgent")
 
-    assert submit.main(list(JOB)) == 64
+    assert cli.main(["submit", *JOB]) == 64
     assert "there are predictions, urgent" in capsys.readouterr().err
 
 
@@ -137,12 +143,12 @@ def test_a_queue_that_is_disabled_is_not_taken_for_the_only_one(
 ) -> None:
     batch.update_job_queue(jobQueue="predictions", state="DISABLED")
 
-    assert submit.main(list(JOB)) == 64
+    assert cli.main(["submit", *JOB]) == 64
     assert "there is none here" in capsys.readouterr().err
 
 
 def test_a_queue_that_is_disabled_is_said(batch: BatchClient, capsys: pytest.CaptureFixture[str]) -> None:
     batch.update_job_queue(jobQueue="predictions", state="DISABLED")
 
-    assert submit.main([*JOB, "--queue", "predictions"]) == 64
+    assert cli.main(["submit", *JOB, "--queue", "predictions"]) == 64
     assert "the job queue predictions is disabled" in capsys.readouterr().err

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.images.derived import BadName, BadRecord, Built, Check, Name, read, record
+from scripts.images.derived import BadName, BadRecord, Built, Check, Name, build_command, read, record
 
 BUILT = Built(
     name="deepaas-batch/voice-activity:cpu",
@@ -40,7 +40,7 @@ def test_a_tag_comes_before_the_variant() -> None:
 
 @pytest.mark.parametrize("registry", ["Upper/case", "ends/", "https://host", "with space", "", "a//b"])
 def test_a_registry_that_no_image_can_have_is_refused(registry: str) -> None:
-    with pytest.raises(BadName, match="REGISTRY"):
+    with pytest.raises(BadName, match=r"the registry .* cannot begin"):
         Name(registry=registry, module="yolov8", variant="cpu")
 
 
@@ -52,7 +52,7 @@ def test_a_registry_may_be_a_host_with_a_port_and_a_path(registry: str) -> None:
 
 
 def test_a_tag_that_no_image_can_have_is_refused() -> None:
-    with pytest.raises(BadName, match="TAG"):
+    with pytest.raises(BadName, match="'a/b' is no tag"):
         Name(module="yolov8", variant="cpu", tag="a/b")
 
 
@@ -90,8 +90,9 @@ def test_a_damaged_record_is_refused_and_not_overwritten(text: str, tmp_path: Pa
     path = tmp_path / "build.json"
     path.write_text(text)
 
-    with pytest.raises(BadRecord, match="remove it"):
+    with pytest.raises(BadRecord) as refused:
         record(BUILT, path)
+    assert "remove it" in refused.value.hint
     assert path.read_text() == text
 
 
@@ -100,3 +101,9 @@ def test_a_gpu_that_the_building_machine_lacks_does_not_count_against_a_gpu_imag
 
     assert check.faults("gpu") == {}
     assert check.faults("cpu") == {"device": "no CUDA driver"}
+
+
+def test_the_command_that_builds_an_image_can_be_copied() -> None:
+    command = build_command("yolov8", "gpu", registry="example.org/x", tag="v2", push=True)
+
+    assert command == "deepaas-batch images yolov8 --variant gpu --registry example.org/x --tag v2 --push"

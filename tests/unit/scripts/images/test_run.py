@@ -1,4 +1,4 @@
-"""What a person asks of `make run`, before any engine is asked."""
+"""What a person asks of `deepaas-batch run`, before any engine is asked."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from scripts.images import catalogue, run
-from scripts.images.run import job_variables
+from scripts import cli
+from scripts.images import catalogue
+from scripts.images.arguments import job_variables
 
 pytestmark = pytest.mark.usefixtures("catalogue_read_once")
 
@@ -31,8 +32,8 @@ def test_nothing_is_said_to_a_module_that_needs_nothing() -> None:
         (["voice-activity", "."], 66, "is not a file"),
         (["voice-activty", "a.wav"], 64, "did you mean voice-activity?"),
         (["voice-activity", "a.wav", "--variant", "tpu"], 64, "use cpu or gpu"),
-        (["voice-activity", "a.wav", "--args", "threshold=0.6"], 64, "ARGS is not JSON"),
-        (["voice-activity", "a.wav", "--registry", "A"], 64, "REGISTRY is 'A'"),
+        (["voice-activity", "a.wav", "--args", "threshold=0.6"], 64, "the arguments are not JSON"),
+        (["voice-activity", "a.wav", "--registry", "A"], 64, "the registry 'A'"),
         (["voice-activity", "a.wav", "--out", "a.wav/out"], 73, "a.wav/out cannot be made"),
     ],
 )
@@ -47,6 +48,6 @@ def test_a_mistake_is_one_line_with_the_code_of_its_kind(
     monkeypatch.chdir(tmp_path)
     Path("a.wav").write_bytes(b"RIFF")
 
-    assert run.main(["--out", str(tmp_path / "out"), *arguments]) == code
+    assert cli.main(["run", "--out", str(tmp_path / "out"), *arguments]) == code
     [line] = capsys.readouterr().err.splitlines()
     assert said in line

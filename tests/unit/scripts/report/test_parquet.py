@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pyarrow import parquet
 
-from scripts.report.__main__ import main
+from scripts import cli
 
 
 def document(index: int) -> dict[str, Any]:
@@ -40,7 +40,9 @@ def child(folder: Path, index: int, *rows: Any, results: Path | None = None, nam
 
 
 def report(folder: Path, *more: str) -> int:
-    return main([str(folder), "--output", str(folder / "x.html"), "--parquet", str(folder / "x.parquet"), *more])
+    return cli.main(
+        ["report", str(folder), "--output", str(folder / "x.html"), "--parquet", str(folder / "x.parquet"), *more]
+    )
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
@@ -125,7 +127,8 @@ def test_without_pyarrow_is_64_and_says_what_to_install(
     child(tmp_path, 0, line("a.wav"))
     assert report(tmp_path) == 64
     assert capsys.readouterr().err == (
-        "report: a Parquet file needs pyarrow, which is not installed; pip install -e '.[host]'\n"
+        "deepaas-batch report: a Parquet file needs pyarrow, which is not installed (exit 64, bad-usage)."
+        " To do: pip install -e '.[host]'\n"
     )
 
 

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.report.__main__ import main
+from scripts import cli
 from scripts.report.labels import EACH, SEGMENT_LABELS, SEGMENT_NUMBER, TOP, Labels, labels
 from scripts.report.page import duration, render, short, size
 from scripts.report.places import Folder
@@ -407,7 +407,7 @@ def test_the_command_writes_the_page_and_says_in_a_line_what_is_in_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(tmp_path, "night-0", document(0), [ended(), ended()])
-    assert main([str(tmp_path), "--output", str(tmp_path / "page.html")]) == 0
+    assert cli.main(["report", str(tmp_path), "--output", str(tmp_path / "page.html")]) == 0
     assert "page.html: 1 child, 2 items (2 done, 0 skipped, 0 failed, 0 left)" in capsys.readouterr().out
     assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
 
@@ -419,7 +419,7 @@ def test_status_in_a_bucket_is_read(s3: S3Server, tmp_path: Path, monkeypatch: p
         s3.put(f"results/_status/night-{index}.json", json.dumps(document(index)).encode())
         s3.put(f"results/_status/night-{index}.items.jsonl", json.dumps(ended()).encode() + b"\n")
     s3.put("results/_status/deeper/night-99.json", json.dumps(document(99)).encode())
-    assert main([f"s3://{s3.bucket}/results/_status", "--output", str(tmp_path / "page.html")]) == 0
+    assert cli.main(["report", f"s3://{s3.bucket}/results/_status", "--output", str(tmp_path / "page.html")]) == 0
     assert "Batch run of 20 children" in (tmp_path / "page.html").read_text()
 
 
@@ -438,7 +438,7 @@ def test_a_place_without_status_is_one_line_that_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], status: str, code: int, words: str
 ) -> None:
     (tmp_path / "file.txt").touch()
-    assert main([status.format(folder=tmp_path), "--output", str(tmp_path / "page.html")]) == code
+    assert cli.main(["report", status.format(folder=tmp_path), "--output", str(tmp_path / "page.html")]) == code
     told = capsys.readouterr().err
     assert words in told
     assert told.count("\n") == 1
@@ -449,7 +449,7 @@ def test_a_bucket_that_is_not_there_is_one_line_that_says_so(
 ) -> None:
     for name, value in s3.variables.items():
         monkeypatch.setenv(name, value)
-    assert main(["s3://no-such-bucket/x/"]) == 66
+    assert cli.main(["report", "s3://no-such-bucket/x/"]) == 66
     assert "there is no bucket no-such-bucket" in capsys.readouterr().err
 
 
@@ -459,7 +459,7 @@ def test_a_page_that_cannot_be_written_is_one_line_that_says_so(
 ) -> None:
     write(tmp_path, "night-0", document(0))
     before = sorted(tmp_path.iterdir())
-    assert main([str(tmp_path), "--output", str(tmp_path / output)]) == 73
+    assert cli.main(["report", str(tmp_path), "--output", str(tmp_path / output)]) == 73
     assert capsys.readouterr().err.count("\n") == 1
     assert sorted(tmp_path.iterdir()) == before
 
@@ -467,8 +467,8 @@ def test_a_page_that_cannot_be_written_is_one_line_that_says_so(
 # Asked of the process itself: what wait4 tells begins with the memory of the process that forked.
 _PEAK = """
 import re, sys
-from scripts.report.__main__ import main
-assert main(sys.argv[1:]) == 0
+from scripts import cli
+assert cli.main(['report', *sys.argv[1:]]) == 0
 print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1], file=sys.stderr)
 """
 

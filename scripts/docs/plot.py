@@ -2,11 +2,11 @@
 
 import math
 from html import escape
-from pathlib import Path
 
-from benchmarks import figures
+from scripts.checkout import ROOT
+from scripts.docs import figures
 
-PLOT = Path(__file__).parents[1] / "docs" / "figures" / "throughput.svg"
+PLOT = ROOT / "docs" / "figures" / "throughput.svg"
 _TITLE = "Items a second, one-second recordings, voice-activity on 2 shared cores (logarithmic)"
 _LEFT, _WIDTH, _BAR, _PITCH, _TOP = 250, 430, 22, 36, 46
 _STYLE = """
