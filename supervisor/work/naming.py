@@ -54,8 +54,6 @@ class Naming:
         if spec.results_table:
             _refuse_unwritable("JOB_RESULTS_TABLE", spec.results_table)
         self._kind = scheme(self._output)
-        # How an input begins that may lie below JOB_OUTPUT: a local one may by links, which cost something to follow.
-        self.near = self._output if self._kind == "s3" else ""
         self._follow: Callable[[str], str] = lru_cache(1024)(os.path.realpath)
         self._place = real(self._output)
         self._reserved = self._place + STATUS_FOLDER
@@ -112,6 +110,12 @@ class Naming:
         """Whether some answer's extension would make it the place of the status document, or of what goes with it."""
         path = place if isinstance(place, Exact) else place + ".json"
         return any(path.startswith(stem) and pattern.fullmatch(path) for stem, pattern in self._told)
+
+    def is_among_results(self, uri: str) -> bool:
+        """Whether an input lies below JOB_OUTPUT."""
+        if (self._kind == "s3") != (scheme(uri) == "s3") or scheme(uri) not in WRITABLE:
+            return False
+        return real(uri, self._follow).startswith(self._place)
 
     def overwriting(self, uri: str) -> Sequence[str]:
         """The places of results that would lie where an input does."""

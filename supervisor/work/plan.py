@@ -21,7 +21,7 @@ from supervisor.work.events import CreatedObject
 from supervisor.work.inputs import Input, as_one
 from supervisor.work.manifest import Line, Manifest
 from supervisor.work.naming import WRITABLE, Exact, Naming, normal, not_below, shown_place
-from supervisor.work.prefix import Globs, Origin, Written, is_placeholder, path_below
+from supervisor.work.prefix import Globs, Origin, Written, is_beside_inputs, is_placeholder, path_below
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,8 +31,8 @@ class Item:
     index: its place in this job's order, from 0; uri, version, field: of the first input, which names the result, and
     whose field is None for the job's; others: the further inputs; found: what a listing said of the first; arguments:
     its own, None where the job's hold; exactly: the URI of the result, whatever its kind, where a manifest names it;
-    doubtful: by its name it may be the result of another; results: what a listing showed of its own, None where it has
-    to be asked for.
+    doubtful: by its name it may be the result of another; among_inputs: its result may lie where inputs do; results:
+    what a listing showed of its own, None where it has to be asked for.
     """
 
     index: int
@@ -46,6 +46,7 @@ class Item:
     found: Object | None = None
     arguments: Mapping[str, Any] | None = None
     doubtful: bool = False
+    among_inputs: bool = False
     results: tuple[Object, ...] | None = None
 
     @property
@@ -125,7 +126,9 @@ class _One(Work):
     def __init__(self, uri: str, naming: Naming) -> None:
         target = naming.target(uri)
         naming.place(target)
-        self._item = Item(index=0, uri=uri, relative=target.relative, output=target.folder)
+        self._item = Item(
+            index=0, uri=uri, relative=target.relative, output=target.folder, among_inputs=naming.is_among_results(uri)
+        )
 
     def __iter__(self) -> Iterator[Item]:
         yield self._item
@@ -147,8 +150,16 @@ class _Created(Work):
                     "set JOB_INPUT_ROOT, so that results keep the path of their input, or split the job",
                 )
         results = [each for each in targets if claims.made_on(naming.overwriting(each.uri))]
+        mixed = any(naming.is_among_results(each.uri) for each in targets)
         self._items = [
-            Item(index=index, uri=each.uri, version=each.version, relative=target.relative, output=target.folder)
+            Item(
+                index=index,
+                uri=each.uri,
+                version=each.version,
+                relative=target.relative,
+                output=target.folder,
+                among_inputs=mixed,
+            )
             for index, (each, target) in enumerate((e, t) for e, t in targets.items() if e not in results)
         ]
         self.total = len(self._items)
@@ -190,18 +201,20 @@ class _Listed(Work):
                 relative=target.relative,
                 output=target.folder,
                 exactly=target.exactly,
+                among_inputs=self._mixed,
                 arguments=None if line.arguments is None else {**self._arguments, **line.arguments},
             )
 
     def _survey(self) -> int:
         """Counts the lines and looks at each, also at other slices': children that share a result would overwrite
         one another's, and so would a result another line's input."""
-        met, near, mixed = MetPlaces(), self._naming.near, False
+        met, mixed = MetPlaces(), False
         for line, place in self._places():
             met.add(place)
-            mixed = mixed or line.output is not None or any(uri.startswith(near) for uri in line.inputs)
+            mixed = mixed or line.output is not None or any(map(self._naming.is_among_results, line.inputs))
         if again := met.met_again():
             self._refuse_shared(again)
+        self._mixed = mixed
         if mixed:
             self._refuse_overwritten(met)
         return len(met)
@@ -266,6 +279,7 @@ class _Below(Work):
         self._slice = spec.slice
         self._globs = Globs(spec.include, spec.exclude)
         self._written = Written(spec)
+        self._beside = is_beside_inputs(spec)
         self._met: set[int] = set()
         try:
             base_name(self._prefix)
@@ -290,7 +304,7 @@ class _Below(Work):
                     self._refuse_twin(found.uri, place)
                 yield Item(
                     index=index, uri=found.uri, relative=target.relative, output=target.folder, found=found,
-                    doubtful=doubtful,
+                    doubtful=doubtful, among_inputs=self._beside,
                 )  # fmt: skip
                 index += 1
         if empty:

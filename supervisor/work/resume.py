@@ -7,7 +7,6 @@ from supervisor.failures import ItemFailed, OutputUnwritable
 from supervisor.job import JobSpec
 from supervisor.storage import Object
 from supervisor.work.plan import Item
-from supervisor.work.prefix import is_beside_inputs
 from supervisor.work.provenance import Provenance, is_written
 from supervisor.work.results import Results
 from supervisor.work.vouchers import Vouchers
@@ -30,7 +29,6 @@ class Resume:
         self._vouchers = Vouchers(spec)
         # JOB_OVERWRITE=always keeps what an earlier attempt of this job has made, if there was one.
         self._starts_anew = spec.overwrite == "always" and spec.identity.attempt == 1
-        self._is_beside = bool(spec.input and spec.input.endswith("/")) and is_beside_inputs(spec)
 
     def beside(self, items: Iterable[Item]) -> Iterator[Item]:
         """The items, each with what a listing shows of its results where that saves questions."""
@@ -55,9 +53,11 @@ class Resume:
         return None
 
     def require_free(self, item: Item, uri: str) -> None:
-        """Raises ItemFailed for a result that would take the place of what no job has written: where results lie beside
-        their inputs, that of x may be x.wav, and x.wav an input."""
-        if not self._is_beside or uri.endswith(self._results.usual(item)):
+        """Raises ItemFailed for a result that would take the place of what no job has written: where results lie among
+        inputs, that of x may be x.wav, and x.wav an input."""
+        if not item.among_inputs or item.exactly or uri.endswith(self._results.usual(item)):
+            return
+        if item.results is not None and all(each.uri != uri for each in item.results):  # a listing has shown nothing
             return
         try:
             there = storage.of(uri).stat(uri)

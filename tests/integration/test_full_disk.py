@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Ended, S3Server, Supervisor
-from tests.integration.odd_modules import bare, module
+from tests.integration.odd_modules import bare, image_of, module
 
 MIB = 1024 * 1024
 
@@ -141,6 +141,24 @@ def test_inputs_that_come_without_their_size_keep_to_the_disks_bound(
     sizes = [json.loads((tmp_path / "out" / f"{n}.wav.json").read_text())["size"] for n in range(6)]
     assert sizes == [(20 + n) * MIB for n in range(6)]
     assert max(seen) < 30 * MIB
+
+
+def test_files_of_one_call_that_come_without_their_size_keep_to_it_together(small_disk: Path, tmp_path: Path) -> None:
+    model = image_of(tmp_path, "two_kinds")
+    with streaming() as address, used(small_disk) as seen:
+        sizes = [(9, 9), (1, 200), (40, 40), (1, 1)]
+        lines = [
+            {"files": {"image": f"{address}/{image}/{n}.png", "zip": f"{address}/{packed}/{n}.zip"}}
+            for n, (image, packed) in enumerate(sizes)
+        ]
+        (tmp_path / "list").write_text("\n".join(map(json.dumps, lines)))
+        ended = model("run", "--manifest", f"{tmp_path}/list", "--output", f"{tmp_path}/out", TMPDIR=str(small_disk),
+                      JOB_MAX_FAILURES="2")  # fmt: skip
+    assert ended.code == 0, ended.stderr
+    codes = [item.get("error", {}).get("code") for item in ended.status["items"]]
+    assert sorted(codes, key=str) == [74, 74, None, None]
+    assert json.loads((tmp_path / "out" / "0.png.json").read_text()) == {"given": ["image", "zip"]}
+    assert max(seen) < 50 * MIB
 
 
 def test_an_input_without_an_end_fails_alone(plain: Supervisor, small_disk: Path, tmp_path: Path) -> None:

@@ -316,6 +316,53 @@ def test_a_result_takes_the_place_of_no_input(files: Supervisor, s3: S3Server) -
     assert s3.get("in/a.mp3") == b"precious"
 
 
+@pytest.mark.parametrize("how", ["a list", "a list that puts it there", "an event", "one input"])
+def test_a_result_takes_the_place_of_no_input_however_inputs_are_named(
+    how: str, files: Supervisor, s3: S3Server, tmp_path: Path
+) -> None:
+    inputs = {name: s3.put(f"in/{name}", name.encode()) for name in ("a", "a.mp3")}
+    lines = [{"input": uri} for uri in inputs.values()]
+    if how == "a list that puts it there":
+        lines[0], lines[1] = {"input": s3.put("elsewhere/a", b"a")}, {**lines[1], "output": "sub/"}
+    (tmp_path / "list").write_text("\n".join(map(json.dumps, lines)))
+    records = [{"s3": {"bucket": {"name": s3.bucket}, "object": {"key": f"in/{name}"}}} for name in inputs]
+    named = {
+        "an event": {"JOB_EVENT": json.dumps({"Records": records})},
+        "one input": {"JOB_INPUT": inputs["a"]},
+    }.get(how, {"JOB_MANIFEST": f"{tmp_path}/list"})
+    variables = {"JOB_OUTPUT": f"s3://{s3.bucket}/in/", **s3.variables, **args("mp3"), **named}
+    ended = files("run", **variables, JOB_MAX_FAILURES="1")
+    assert ended.status["items"][0]["state"] == "failed"
+    assert "which no job has written" in ended.status["items"][0]["error"]["message"]
+    assert s3.get("in/a.mp3") == b"a.mp3"
+
+
+@pytest.mark.parametrize("overwrite", ["changed", "always"])
+def test_a_result_among_inputs_that_a_job_has_written_is_made_anew(
+    overwrite: str, files: Supervisor, s3: S3Server
+) -> None:
+    variables = {"JOB_INPUT": s3.put("in/a"), "JOB_OUTPUT": f"s3://{s3.bucket}/in/", **s3.variables}
+    assert counts(files("run", **variables, **args("mp3"))) == (1, 0, 1)
+    assert counts(files("run", **variables, JOB_OVERWRITE=overwrite, **args("mp3", top=7))) == (1, 0, 1)
+    assert b"top 7" in s3.get("in/a.mp3")
+
+
+def test_a_place_in_another_spelling_is_the_same_place(files: Supervisor, s3: S3Server, tmp_path: Path) -> None:
+    s3.put("in/a.wav")
+    spelled = job(s3, JOB_INPUT=f"S3://{s3.bucket}/in/", JOB_OUTPUT=f"S3://{s3.bucket}/in/out/")
+    assert counts(files("run", **spelled)) == (1, 0, 1)
+    assert counts(files("run", **spelled)) == (0, 1, 1)
+    assert counts(files("run", **job(s3, JOB_OUTPUT=f"s3://{s3.bucket}/in/out/"))) == (0, 1, 1)
+    assert counts(files("run", **job(s3, JOB_OUTPUT=f"S3://{s3.bucket}/in/"))) == (1, 0, 1)
+    assert counts(files("run", **job(s3, JOB_OUTPUT=f"s3://{s3.bucket}/in/"))) == (0, 1, 1)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.wav").write_bytes(b"a")
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    for top, out in (("in", "in/out"), ("link", "in/out"), ("in", "link/out"), ("link", "link/./out")):
+        local = {"JOB_INPUT": f"FILE://localhost{tmp_path}/{top}/", "JOB_OUTPUT": f"{tmp_path}/{out}/"}
+        assert counts(files("run", **local))[2] == 1
+
+
 # servers that list in another order
 
 
