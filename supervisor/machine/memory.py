@@ -10,24 +10,49 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-_CGROUPS = Path("/sys/fs/cgroup")
-_OWN = Path("/proc/self/cgroup")
-# Version 1 writes "no limit" as the largest multiple of a page in 63 bits.
-_NO_LIMIT = 1 << 62
+from supervisor.machine.cgroup import CGROUPS, OWN, groups, number
+
+_MEMINFO = Path("/proc/meminfo")
 _MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class Files:
-    """What a version of cgroups calls the limit, the peak (both in bytes) and the counter of kills."""
+    """What a version of cgroups calls the limit, the peak, the use (all in bytes), the part of it that the kernel can
+    take back at once (of memory.stat), and the counter of kills."""
 
     limit: str
     peak: str
+    used: str
+    cache: str
     kills: str
 
 
-_V1 = Files(limit="memory.limit_in_bytes", peak="memory.max_usage_in_bytes", kills="memory.oom_control")
-_V2 = Files(limit="memory.max", peak="memory.peak", kills="memory.events")
+_VERSIONS = {
+    1: Files(
+        limit="memory.limit_in_bytes",
+        peak="memory.max_usage_in_bytes",
+        used="memory.usage_in_bytes",
+        cache="total_inactive_file",
+        kills="memory.oom_control",
+    ),
+    2: Files(
+        limit="memory.max", peak="memory.peak", used="memory.current", cache="inactive_file", kills="memory.events"
+    ),
+}
+
+
+def available(cgroups: Path = CGROUPS, own: Path = OWN, meminfo: Path = _MEMINFO) -> int | None:
+    """Bytes that this process and its children can still take: what the machine has free, or its control groups leave
+    it. None where nothing tells."""
+    version, folders = groups("memory", cgroups, own)
+    files = _VERSIONS[version]
+    rooms = [_field(meminfo, "MemAvailable:")]
+    for folder in folders:
+        limit, used = number(folder / files.limit), number(folder / files.used)
+        if limit is not None and used is not None:
+            rooms.append(max(0, limit - used + (_field(folder / "memory.stat", files.cache) or 0)))
+    return min((room for room in rooms if room is not None), default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +66,9 @@ class Killed:
 class MemoryKills:
     """The job's cgroup, from now on: each kill for memory explains one process's end."""
 
-    def __init__(self, cgroups: Path = _CGROUPS, own: Path = _OWN) -> None:
-        self._files, self._groups = _find(cgroups, own)
+    def __init__(self, cgroups: Path = CGROUPS, own: Path = OWN) -> None:
+        version, self._groups = groups("memory", cgroups, own)
+        self._files = _VERSIONS[version]
         self._lock = threading.Lock()
         self._explained = self._counted()
 
@@ -79,9 +105,9 @@ class MemoryKills:
 
     def _limit_and_peak(self) -> tuple[int | None, int | None]:
         """The lowest limit from the own group up, with the peak of the group that has it."""
-        limits = [(limit, group) for group in self._groups if (limit := _number(group / self._files.limit)) is not None]
+        limits = [(limit, group) for group in self._groups if (limit := number(group / self._files.limit)) is not None]
         limit, group = min(limits, key=lambda each: each[0], default=(None, self._groups[0]))
-        return limit, _number(group / self._files.peak)
+        return limit, number(group / self._files.peak)
 
     def _counted(self) -> int | None:
         """Processes of this group killed for memory so far; None on kernels before 4.13, and without cgroups."""
@@ -98,31 +124,13 @@ def kills() -> MemoryKills:
     return MemoryKills()
 
 
-def _find(cgroups: Path, own: Path) -> tuple[Files, list[Path]]:
-    """The memory controller's files, and the folders of our group and those above it, the own first."""
+def _field(file: Path, name: str) -> int | None:
+    """The number behind a name in a file of such lines, in bytes (/proc/meminfo's are in kB)."""
     try:
-        lines = [line.split(":", 2) for line in own.read_text().splitlines()]
-    except OSError:
-        lines = []
-    paths = {controllers: path for _, controllers, path in lines}
-    v1 = next((path for controllers, path in paths.items() if "memory" in controllers.split(",")), None)
-    top = cgroups / "memory" if v1 is not None else cgroups
-    # A container's view may begin at its own group while the path still is the host's.
-    path = v1 if v1 is not None else paths.get("", "/")
-    group = top / path.lstrip("/")
-    if ".." in group.parts or not group.is_dir():
-        group = top
-    above = [parent for parent in group.parents if parent.is_relative_to(top)]
-    return (_V1 if v1 is not None else _V2), [group, *above]
-
-
-def _number(file: Path) -> int | None:
-    """The number in a file; None where there is no such file or it means no limit."""
-    try:
-        number = int(file.read_text())
-    except (OSError, ValueError):  # ValueError: "max"
+        words = next(line.split() for line in file.read_text().splitlines() if line.split()[:1] == [name])
+        return int(words[1]) * (1024 if words[2:] == ["kB"] else 1)
+    except (OSError, StopIteration, ValueError, IndexError):
         return None
-    return number if number < _NO_LIMIT else None
 
 
 def _mib(size: int) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.machine import memory
 from supervisor.machine.memory import MemoryKills
 
 MIB = 1024 * 1024
@@ -116,3 +117,47 @@ def test_without_cgroups_nothing_fails(tmp_path: Path) -> None:
     assert killed is not None
     assert killed.told == "out of memory, most likely"
     assert watch.not_for_memory() == "by somebody, not by the kernel for memory"
+
+
+# what there is left
+
+
+def room(folder: Path, free_kib: int = 16 * 1024 * 1024) -> int | None:
+    (folder / "meminfo").write_text(f"MemTotal: 999 kB\nMemAvailable:   {free_kib} kB\n")
+    return memory.available(folder / "cgroup", folder / "own", folder / "meminfo")
+
+
+def test_what_is_left_in_v2_is_the_limit_without_what_cannot_be_taken_back(tmp_path: Path) -> None:
+    top = tmp_path / "cgroup"
+    (tmp_path / "own").write_text("0::/\n")
+    write(top, memory_max=1000 * MIB, memory_current=700 * MIB, memory_stat=f"anon 5\ninactive_file {300 * MIB}")
+    assert room(tmp_path) == 600 * MIB
+
+
+def test_what_is_left_in_v1_is_told_the_same_way(tmp_path: Path) -> None:
+    group = tmp_path / "cgroup" / "memory" / "docker" / "abc"
+    (tmp_path / "own").parent.mkdir(exist_ok=True)
+    (tmp_path / "own").write_text("5:memory:/docker/abc\n")
+    write(
+        group,
+        memory_limit_in_bytes=1000 * MIB,
+        memory_usage_in_bytes=700 * MIB,
+        memory_stat=f"inactive_file 1\ntotal_inactive_file {200 * MIB}",
+    )
+    assert room(tmp_path) == 500 * MIB
+
+
+def test_the_machine_may_have_less_left_than_the_limit(tmp_path: Path) -> None:
+    (tmp_path / "own").write_text("0::/\n")
+    write(tmp_path / "cgroup", memory_max=1000 * MIB, memory_current=0)
+    assert room(tmp_path, free_kib=2048) == 2 * MIB
+
+
+def test_without_a_limit_it_is_what_the_machine_has(tmp_path: Path) -> None:
+    (tmp_path / "own").write_text("0::/\n")
+    write(tmp_path / "cgroup", memory_max="max", memory_current=5)
+    assert room(tmp_path, free_kib=1024) == MIB
+
+
+def test_where_nothing_tells_it_is_not_known(tmp_path: Path) -> None:
+    assert memory.available(tmp_path, tmp_path / "none", tmp_path / "none") is None
