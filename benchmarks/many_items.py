@@ -4,8 +4,10 @@ The S3 server (SeaweedFS on loopback) shares the two cores with the job.
 """
 
 import hashlib
+import os
 import statistics
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from benchmarks.figures import Figure
 from benchmarks.jobs import Bench, Image, bench, cut
 from scripts import environments
 from scripts.demo import DEEPAAS, MODULE, RECORDING
+from supervisor.job import AUTO
+from supervisor.machine import cpu, openmp
 from tests.modules.install import install
 
 _LOOP = Path(__file__).with_name("in_process.py")
@@ -49,48 +53,104 @@ class AgainstTheLoop:
             f"pairs, {min(self.ratios):.2f} to {max(self.ratios):.2f}"
         )
 
-    def figure(self, name: str, least: float) -> Figure:
-        """The job's share of the loop's throughput; least: the aim."""
+    def figure(self, name: str, least: float, beside: str = "") -> Figure:
+        """The job's share of the loop's throughput; least: the aim; beside: what else there is to say."""
         return Figure(
             name=name,
             value=statistics.median(self.ratios),
             unit="of it",
             target=f"at least {least:g}",
-            beside=self.told,
+            beside="; ".join(
+                filter(None, [self.told, beside, f"load {os.getloadavg()[2]:.1f} on {cpu.cores()} cores"])
+            ),
         )
 
 
-def against_the_loop(here: Bench, image: Image, files: Sequence[Path], pairs: int, workers: int = 1) -> AgainstTheLoop:
-    """Puts the files into S3 and runs job and loop in turn. workers: how many copies of the model the job has."""
+def against_the_loop(here: Bench, image: Image, files: Sequence[Path], pairs: int) -> AgainstTheLoop:
+    """Puts the files into S3 and runs job and loop in turn."""
     source = files[0].parent
     here.put(source.name, ((path.name, path.read_bytes()) for path in files))
     jobs, loops = [], []
     for run in range(pairs):
-        target = f"{source.name}-{workers}-{run}"
-        answers = here.folder / f"answers-{target}"
-        answers.mkdir()
-        command = [image.python, str(_LOOP), str(source), str(answers)]
-        loops.append(len(files) / process.run(command, here.surroundings(image)).seconds)
-        job = here.job(image, source.name, target, len(files), JOB_WORKERS=str(workers))
-        jobs.append(len(files) / job.seconds)
+        loops.append(_loop(here, image, files, run))
+        jobs.append(_job(here, image, files, run))
     return AgainstTheLoop(jobs=jobs, loops=loops)
+
+
+def _loop(here: Bench, image: Image, files: Sequence[Path], run: int, **variables: str) -> float:
+    """Items a second of the bare loop."""
+    source = files[0].parent
+    answers = here.folder / "-".join(["answers", source.name, str(run), *variables])
+    answers.mkdir()
+    command = [image.python, str(_LOOP), str(source), str(answers)]
+    return len(files) / process.run(command, {**here.surroundings(image), **variables}).seconds
+
+
+def _job(here: Bench, image: Image, files: Sequence[Path], run: int, workers: str = "1") -> float:
+    """Items a second of a job with so many copies of the model."""
+    source = files[0].parent.name
+    variables = {"JOB_WORKERS": workers, "SUPERVISOR_COPIES": "many"}
+    return len(files) / here.job(image, source, f"{source}-{workers}-{run}", len(files), **variables).seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class HowManyCopies:
+    """Items a second of each run, in rounds: of the bare loop, as it is and with the model's threads as a job of one
+    copy sets them, and of a job by JOB_WORKERS."""
+
+    loops: Sequence[float]
+    loops_alike: Sequence[float]
+    jobs: Mapping[str, Sequence[float]]
+
+    def figures(self) -> list[Figure]:
+        medians = {workers: statistics.median(rates) for workers, rates in self.jobs.items()}
+        best = max((workers for workers in medians if workers != AUTO), key=lambda workers: medians[workers])
+        told = ", ".join(f"{workers}: {rate:.1f}" for workers, rate in medians.items())
+        return [
+            _ratio(
+                "500 recordings of 1 s, voice-activity, S3 to results, JOB_WORKERS=auto: throughput of the best number",
+                self.jobs[AUTO],
+                self.jobs[best],
+                beside=f"items/s by JOB_WORKERS: {told}",
+            ),
+            _ratio(
+                "the same with one copy of the model: throughput of the bare loop in one process",
+                self.jobs["1"],
+                self.loops,
+            ),
+            _ratio(
+                "the same, where the loop's OpenMP is set as the job sets it (docs/decisions/0007)",
+                self.jobs["1"],
+                self.loops_alike,
+            ),
+        ]
+
+
+def _ratio(name: str, rates: Sequence[float], yardstick: Sequence[float], beside: str = "") -> Figure:
+    return AgainstTheLoop(jobs=rates, loops=yardstick).figure(name, 0.95, beside)
+
+
+def _how_many_copies(here: Bench, image: Image, files: Sequence[Path], rounds: int) -> HowManyCopies:
+    here.put(files[0].parent.name, ((path.name, path.read_bytes()) for path in files))
+    loops, alike, jobs = [], [], defaultdict[str, list[float]](list)
+    settings = openmp.environment(1, {})
+    for run in range(rounds):
+        loops.append(_loop(here, image, files, run))
+        alike.append(_loop(here, image, files, run, **settings))
+        for workers in ("1", "2", "3", AUTO):
+            jobs[workers].append(_job(here, image, files, run, workers))
+    return HowManyCopies(loops=loops, loops_alike=alike, jobs=jobs)
 
 
 def _voice_activity(here: Bench, image: Image, pairs: int) -> list[Figure]:
     files = cut(RECORDING, here.folder / "seconds", 500, seconds=1)
     one_by_one = peers.cli_loop(here, image, files[:_SAMPLE])
-    found = against_the_loop(here, image, files, pairs)
-    both = against_the_loop(here, image, files, pairs, workers=2)
+    found = _how_many_copies(here, image, files, pairs)
     return [
-        both.figure(
-            "500 recordings of 1 s, voice-activity, S3 to results, JOB_WORKERS=2: throughput of the bare loop in one "
-            "process, which leaves a fifth of both cores idle",
-            0.9,
-        ),
-        found.figure("the same with one copy of the model, whose threads want both cores", 0.9),
+        *found.figures(),
         Figure(
-            name="the same: one job",
-            value=statistics.median(found.jobs),
+            name="the same: one job with one copy",
+            value=statistics.median(found.jobs["1"]),
             unit="items/s",
             bar="one job, S3 to results",
         ),
@@ -98,7 +158,7 @@ def _voice_activity(here: Bench, image: Image, pairs: int) -> list[Figure]:
             name="the same: the bare loop in one process, over local files",
             value=statistics.median(found.loops),
             unit="items/s",
-            bar="bare loop in one process (the limit)",
+            bar="bare loop in one process",
         ),
         Figure(
             name="the same: the bare deepaas-cli in a shell loop, over local files",

@@ -12,7 +12,7 @@ from typing import Any
 
 from supervisor import __version__, storage
 from supervisor.failures import SUCCESS, DeviceMissing, DiskTrouble, Failure, Stopped
-from supervisor.job import JobSpec
+from supervisor.job import MANY, JobSpec
 from supervisor.machine import credential_files, device, disk, users
 from supervisor.machine.device import Device
 from supervisor.model.environment import guest_environment, withheld
@@ -84,6 +84,7 @@ def run(spec: JobSpec, looks: Sequence[str] = MODULE) -> Report:
         _looked("device", lambda: _device(spec)),
         _looked("secrets", lambda: _secrets(spec)),
         *_module(spec, looks),
+        _looked("copies", lambda: _copies(spec)),
         _looked("disk", _disk),
     ]
     if spec.input or spec.event or spec.manifest:
@@ -238,6 +239,19 @@ def _first_items(spec: JobSpec) -> tuple[int | None, list[Item]]:
         raise
     except Failure:
         return 1, []
+
+
+def _copies(spec: JobSpec) -> tuple[str, dict[str, Any]]:
+    """What the image says of its module."""
+    spec.require_safe_copies()
+    image = spec.image
+    copies = "several may run side by side" if image.copies == MANY else "one at a time"
+    said = f"copies: {image.copies}" if image.copies else "SUPERVISOR_COPIES is not set"
+    return f"{copies} ({said}); network: {image.network or 'not known'}", {
+        "declared": image.copies,
+        "network": image.network,
+        "results": list(image.results),
+    }
 
 
 def _disk() -> tuple[str, dict[str, Any]]:

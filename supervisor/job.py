@@ -12,14 +12,16 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from supervisor.failures import BadUsage
 from supervisor.machine import scheduler
 from supervisor.machine.scheduler import Identity, Slice, is_whole_number
 from supervisor.machine.secret_names import is_aws_credential
 
-_MOST_WORKERS = 64
+MOST_WORKERS = 64
+AUTO: Literal["auto"] = "auto"
+MANY = "many"  # what an image says of a module whose copies may predict side by side
 # S3:// and s3:// are one scheme, and what lies below the one lies below the other.
 _SCHEME = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*://")
 _USER = re.compile(r"[0-9]{1,9}(:[0-9]{1,9})?|[A-Za-z_][A-Za-z0-9_.-]{0,30}\$?")
@@ -62,9 +64,11 @@ def _count(name: str, text: str) -> int:
     return int(text)
 
 
-def _workers(name: str, text: str) -> int:
-    if not (is_whole_number(text) and 1 <= int(text) <= _MOST_WORKERS):
-        raise BadUsage(f"{name} is {text!r}", f"use a whole number from 1 to {_MOST_WORKERS}")
+def _workers(name: str, text: str) -> int | Literal["auto"]:
+    if text == AUTO:
+        return AUTO
+    if not (is_whole_number(text) and 1 <= int(text) <= MOST_WORKERS):
+        raise BadUsage(f"{name} is {text!r}", f"use a whole number from 1 to {MOST_WORKERS}, or auto")
     return int(text)
 
 
@@ -247,10 +251,11 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable(
         name="JOB_WORKERS",
-        metavar="N",
+        metavar="N|auto",
         default="1",
         parse=_workers,
-        meaning="how many copies of the model run side by side; on GPUs one a device",
+        meaning="how many copies of the model run side by side, on GPUs one a device, or auto: as many as the machine "
+        "carries; more than one where the module is declared safe for it",
     ),
     Variable(
         name="JOB_PREDICT_TIMEOUT",
@@ -271,6 +276,14 @@ VARIABLES: tuple[Variable, ...] = (
         default="0",
         parse=_count,
         meaning="how many items may fail before the job does; every item is tried either way",
+    ),
+    Variable(
+        name="JOB_GIVE_UP_AFTER",
+        metavar="N",
+        default="20",
+        parse=_count,
+        meaning="end the job when so many of its first items fail with one and the same cause and none has succeeded; "
+        "0: never",
     ),
     Variable(
         name="JOB_STATUS",
@@ -330,12 +343,19 @@ _OF_STATUS = ("JOB_OUTPUT", "JOB_STATUS", "JOB_STATUS_URL", "JOB_STATUS_SECRET")
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """The derived image this runs in, as its build recorded it; all None outside of one."""
+    """The derived image this runs in, as its build recorded it; all None outside of one.
+
+    copies: "many" where several copies of the module may predict side by side; network: when it needs one; results: the
+    media types that it answers with. Outside of an image, and over what it says, whoever starts the job may say these.
+    """
 
     name: str | None = None
     base: str | None = None
     module: str | None = None
     variant: str | None = None
+    copies: str | None = None
+    network: str | None = None
+    results: tuple[str, ...] = ()
 
     @property
     def identity(self) -> str | None:
@@ -366,10 +386,11 @@ class JobSpec:
     input_field: str | None = None
     runner: str = "auto"
     device: str = "auto"
-    workers: int = 1
+    workers: int | Literal["auto"] = 1
     predict_timeout: float | None = None
     overwrite: str = "changed"
     max_failures: int = 0
+    give_up_after: int = 20
     status: str | None = None
     results_table: str | None = None
     grace: float = 25.0
@@ -384,7 +405,7 @@ class JobSpec:
     environment: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def require_complete(self) -> None:
-        """Raises BadUsage unless the job says what to read and where to write."""
+        """Raises BadUsage unless the job says what to read and where to write, and asks for no more than may be."""
         if not (self.input or self.event or self.manifest):
             raise BadUsage(
                 "no input: none of JOB_INPUT, JOB_EVENT and JOB_MANIFEST is set",
@@ -394,6 +415,21 @@ class JobSpec:
             raise BadUsage(
                 "no output: JOB_OUTPUT is not set", "name a prefix or folder: JOB_OUTPUT=s3://bucket/results/"
             )
+
+        self.require_safe_copies()
+
+    def require_safe_copies(self) -> None:
+        """Raises BadUsage for several copies of a module that nothing says may have any: two that write to one fixed
+        file gave each other's answers, 20 of 400, with exit code 0."""
+        if self.workers in (AUTO, 1) or self.image.copies == MANY:
+            return
+        said = f"says {self.image.copies!r}" if self.image.copies else "is not set"
+        raise BadUsage(
+            f"JOB_WORKERS is {self.workers}, but nothing says that copies of the module do not mix up their items: "
+            f"SUPERVISOR_COPIES {said}",
+            "leave JOB_WORKERS out; or, where two copies share no file (docs/images.md says how to tell), declare it: "
+            f"`copies: {MANY}` in images/<module>.yaml and a new image, or outside of one SUPERVISOR_COPIES={MANY}",
+        )
 
     @property
     def items_uri(self) -> str | None:
@@ -454,6 +490,11 @@ def _image(environ: Mapping[str, str]) -> Image:
         base=environ.get("SUPERVISOR_BASE") or None,
         module=environ.get("SUPERVISOR_MODULE") or None,
         variant=environ.get("SUPERVISOR_VARIANT") or None,
+        copies=environ.get("SUPERVISOR_COPIES") or None,
+        network=environ.get("SUPERVISOR_NETWORK") or None,
+        results=tuple(
+            each for part in environ.get("SUPERVISOR_RESULTS", "").lower().split(",") if (each := part.strip())
+        ),
     )
 
 

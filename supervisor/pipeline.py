@@ -94,6 +94,14 @@ class Pipeline(Generic[Fetched, Predicted]):
         if (why := self._end.get()) is not None:
             raise why
 
+    def add_predictor(self, begin: Callable[[int], bool], goes_on: Callable[[int], bool]) -> None:
+        """One more, of the next number. Any thread may call it while the pipeline runs.
+
+        begin: comes in the predictor's thread before its first item, goes_on before each further one; where they say
+        False it takes no more.
+        """
+        self._predict.grow(begin, goes_on)
+
     def stop(self, why: BaseException) -> None:
         """Makes `run` raise it, at once. Signal handlers may call it."""
         self._end.put(why)
@@ -228,12 +236,26 @@ class _Stage:
         self._end = end
         self._queue: SimpleQueue[object] = SimpleQueue()
         self._lock = threading.Lock()
+        self._closed = False
         self.in_hand = 0
         self.after_last: Callable[[int], None] = lambda _: None
 
     def begin(self) -> None:
         for number in range(self._threads):
-            threading.Thread(target=self._work, args=(number,), name=f"{self._name}-{number}", daemon=True).start()
+            self._start(number, _always, _always)
+
+    def grow(self, begin: Callable[[int], bool], goes_on: Callable[[int], bool]) -> None:
+        """One thread more."""
+        with self._lock:
+            number = self._threads
+            self._threads, self._left = self._threads + 1, self._left + 1
+            if self._closed:
+                self._queue.put(_CLOSED)
+        self._start(number, begin, goes_on)
+
+    def _start(self, number: int, begin: Callable[[int], bool], goes_on: Callable[[int], bool]) -> None:
+        name = f"{self._name}-{number}"
+        threading.Thread(target=self._work, args=(number, begin, goes_on), name=name, daemon=True).start()
 
     def put(self, piece: object) -> None:
         with self._lock:
@@ -242,20 +264,24 @@ class _Stage:
 
     def close(self) -> None:
         """No more comes: each thread ends when the queue is empty."""
-        for _ in range(self._threads):
-            self._queue.put(_CLOSED)
+        with self._lock:
+            self._closed = True
+            for _ in range(self._threads):
+                self._queue.put(_CLOSED)
 
     def _next(self) -> object:
         return self._queue.get()
 
-    def _work(self, number: int) -> None:
+    def _work(self, number: int, begin: Callable[[int], bool], goes_on: Callable[[int], bool]) -> None:
         try:
-            while (piece := self._next()) is not _CLOSED:
+            takes_more = begin(number)
+            while takes_more and (piece := self._next()) is not _CLOSED:
                 try:
                     self._do(number, piece)
                 finally:
                     with self._lock:
                         self.in_hand -= 1
+                takes_more = goes_on(number)
             self.after_last(number)
         except BaseException as why:  # raised in the main thread
             self._end.put(why)
@@ -270,6 +296,10 @@ class _Stage:
 
 
 _CLOSED = object()
+
+
+def _always(_: int) -> bool:
+    return True
 
 
 class _FirstStage(_Stage):

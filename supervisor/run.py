@@ -17,8 +17,9 @@ from supervisor.machine import console, device, disk, signals, spot
 from supervisor.model.copies import Copies
 from supervisor.model.environment import guest_environment
 from supervisor.pipeline import Bounds, Pipeline
+from supervisor.same_cause import SameCause
 from supervisor.stages import Stages, look_at
-from supervisor.status.document import Record
+from supervisor.status.document import Outcome, Record
 from supervisor.status.publisher import Publisher
 from supervisor.status.redaction import redacted
 from supervisor.status.reporters import Reporter
@@ -119,14 +120,21 @@ class Job:
             self._record.used(self._copies.usage())
 
     def _new_copies(self, work: Work) -> Copies:
-        count = min(self._spec.workers, work.total or self._spec.workers)
         found = device.find(self._spec.device, guest_environment(self._spec.environment, self._spec.guest_env))
         self._record.runs_on(found)
-        return Copies(self._spec, found, self._folder, count, work.total, self._publisher)
+        return Copies(self._spec, found, self._folder, work.total, self._publisher)
 
     def _pass_through(self, work: Work, copies: Copies) -> None:
         stages = Stages(self._spec, self._record, self._publisher, copies, self._outputs, self._folder)
-        pipeline = Pipeline(stages, self._publisher.item, self._bounds(work, copies))
+        same_cause = SameCause(self._spec.give_up_after, lambda: stages.any_done)
+
+        def tell(outcome: Outcome) -> None:
+            self._publisher.item(outcome)
+            if (failure := same_cause.after(outcome)) is not None and self._record.unended:
+                pipeline.stop(failure)
+
+        pipeline = Pipeline(stages, tell, self._bounds(work, copies))
+        copies.on_more = lambda: pipeline.add_predictor(copies.begin, copies.goes_on)
         gc.freeze()  # what is imported by now stays: else each full collection looks through all of boto3
         gc.set_threshold(10_000)  # items leave no cycles behind: looking for some after each 700 objects is in vain
         try:

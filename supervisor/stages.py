@@ -12,7 +12,7 @@ from supervisor.failures import DeviceMissing, Failure, ImageUnfit
 from supervisor.job import JobSpec
 from supervisor.machine import disk
 from supervisor.machine.disk import ItemFolders
-from supervisor.model.copies import Copies, Request
+from supervisor.model.copies import Copies, Predicted, Request
 from supervisor.model.runner import Answer, LocalFile
 from supervisor.pipeline import Room
 from supervisor.status.document import DONE, ITEM_FAILED, LEFT_OUT, SKIPPED, Outcome, Record
@@ -27,14 +27,14 @@ from supervisor.work.resume import Resume
 @dataclass(kw_only=True)
 class Piece:
     """One item between two stages. found: what storage said of each input; files: their local copies, in their order;
-    folder: the item's own, which holds nothing else until there is an answer; answer, log_tail: once there is one."""
+    folder: the item's own, which holds nothing else until there is an answer; predicted, log_tail: once there is."""
 
     item: Item
     found: tuple[Object, ...]
     files: tuple[LocalFile, ...]
     folder: Path
     seconds: MutableMapping[str, float] = field(default_factory=dict)
-    answer: Answer | None = None
+    predicted: Predicted | None = None
     log_tail: tuple[str, ...] = ()
     retried: bool = False
 
@@ -64,6 +64,7 @@ class Stages:
         self._outputs = outputs
         self._provenance = Provenance(spec, self._model_identity)
         self._resume = Resume(spec, self._provenance)
+        self.any_done = False  # an item of this very job, also one that is not told of yet
 
     def beside_results(self, items: Iterable[Item]) -> Iterator[Item]:
         """The items, each with what is known of its results before it is looked at."""
@@ -103,7 +104,7 @@ class Stages:
         self._copies.make_ready(predictor, request)
         try:
             with _clocked(piece.seconds, "predict"):
-                piece.answer = self._copies.predict(predictor, request)
+                piece.predicted = self._copies.predict(predictor, request)
             piece.log_tail = self._copies.log_tail(predictor)
         except (DeviceMissing, ImageUnfit):
             raise
@@ -115,6 +116,7 @@ class Stages:
     def store(self, piece: Piece) -> Outcome:
         try:
             outcome = self._stored(piece)
+            self.any_done = True
         except Failure as failure:
             outcome = piece.outcome(ITEM_FAILED, failure=failure, log_tail=piece.log_tail)
         finally:
@@ -228,8 +230,8 @@ class Stages:
             raise storage.on_input(larger) from None
 
     def _stored(self, piece: Piece) -> Outcome:
-        assert piece.answer is not None  # noqa: S101 - there was a prediction
-        answer = piece.answer.settled()
+        assert piece.predicted is not None  # noqa: S101 - there was a prediction
+        answer = self._copies.settled(piece.predicted)
         uri = piece.item.result_uri(answer.suffix)
         try:
             with _clocked(piece.seconds, "upload"):

@@ -94,6 +94,7 @@ def crashing_items(scene: Scene) -> Iterator[Row]:
         JOB_INPUT=f"s3://{bucket.bucket}/{place}/in/",
         JOB_OUTPUT=f"s3://{bucket.bucket}/{place}/out/",
         JOB_WORKERS="2",
+        SUPERVISOR_COPIES="many",
         **bucket.variables,
     )
     row.ended(ended, {65})

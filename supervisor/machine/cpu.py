@@ -13,6 +13,11 @@ def cores(cgroups: Path = CGROUPS, own: Path = OWN) -> int:
     return min([len(os.sched_getaffinity(0)), *(max(1, round(share)) for share in _shares(cgroups, own))])
 
 
+def share(processes: int) -> int:
+    """Of each of so many processes that work side by side, at least one."""
+    return max(1, cores() // processes)
+
+
 def _shares(cgroups: Path, own: Path) -> Iterator[float]:
     version, folders = groups("cpu", cgroups, own)
     for folder in folders:

@@ -5,7 +5,6 @@ along, and the supervisor keeps no handle on the GPU.
 """
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from supervisor.failures import DeviceMissing
+from supervisor.machine import cpu
 
 # cuInit on a cold machine with many GPUs takes some seconds; a minute means that the driver hangs.
 _PROBE_SECONDS = 60
@@ -83,7 +83,7 @@ def _share_of_cores(workers: int, given: Mapping[str, str]) -> Mapping[str, str]
     """
     if "OMP_NUM_THREADS" in given:
         return {}
-    share = str(max(1, len(os.sched_getaffinity(0)) // workers))
+    share = str(cpu.share(workers))
     return {"OMP_NUM_THREADS": share, "TF_NUM_INTRAOP_THREADS": given.get("TF_NUM_INTRAOP_THREADS", share)}
 
 

@@ -1,34 +1,147 @@
-"""What a module's answer may be: no error in disguise, and nothing that JSON has no word for.
+"""What a module's answer may be: no error in disguise, no text in an answer's place, nothing that JSON has no word for.
 
-An answer is an error in disguise where it is null, or an object that says
+An answer is an error in disguise where it is null, empty, or an object that says (its keys in any case)
 - `"status"`: "error", "fail", "failed" or "failure" (in any case), or
 - `"error"` with something behind it: true, a text, a list or an object that is not empty.
 This is asked of the answer itself, of the elements of a list, and of what lies under `predictions`; and of what a text
 holds that is JSON itself, for some modules encode their answer. Innocent are
 `"error_rate": 0.1`, `"errors": []`, `"error": null`, `"error": ""`, `"error": false` and `"error": 0.03`, a measure.
 
+A text is no answer (`"Model not found."`, `"/tmp/result.png"`) where JSON was due, unless it is JSON itself or the
+module is declared to answer texts: `text/plain` among its results. Neither is a list that holds one sentence, or one
+file's name, and nothing else. Labels are answers, in a list or under a key. Where a picture, a recording or an
+archive was due, nothing but texts is never the answer, be it in a file or in JSON.
+
 The supervisor and the worker both load this file, the worker under Python 3.6 or newer: it needs nothing but the
 standard library.
 """
 
+import codecs
 import json
 import math
-from typing import Any, Dict, Iterator, Optional, Tuple
+import re
+from typing import Any, Dict, Iterable, Iterator, NamedTuple, Optional, Tuple
 
 # Bytes from which on the supervisor does not look into an answer any more; the worker has it in memory anyway.
 LARGEST = 32 * 1024 * 1024
+# Bytes from the beginning of a file by which it is known for a text.
+LOOKED_AT = 8 * 1024
 SAID_FAILED = frozenset({"error", "fail", "failed", "failure"})
+TEXTS = "text/plain"
+
+# Media types beside text/… whose files are text, and those whose files never are. Of others nothing is known.
+_TEXT = re.compile(
+    r"(text/|image/(svg\+xml|x-xbitmap|x-xpixmap|x-portable-)|audio/(x-)?mpegurl|video/vnd\.mpegurl"
+    r"|.+\+(xml|yaml)$|application/(xml|(x-)?yaml|(x-)?javascript|toml|sql|rtf|postscript|x-(sh|tex|latex|subrip)|csv)$)"
+)
+_BINARY = re.compile(
+    r"((image|audio|video|font)/|application/((x-)?(zip|gzip|tar|bzip2?|xz|7z|rar|lzip|zstd|npy|numpy|npz|hdf5?|netcdf"
+    r"|parquet|sqlite3|protobuf|msgpack|zip-compressed|7z-compressed|rar-compressed)$|pdf$|dicom$|msword$"
+    r"|vnd\.(openxmlformats|oasis|ms-|apache\.parquet|apache\.arrow|sqlite3|rar)|java-archive$|wasm$))"
+)
+_PAGE = re.compile(r"\s*(<!doctype\s+html|<html[\s>])", re.IGNORECASE)
+_FILE_NAME = re.compile(r"\s*/\S*\.\w{1,5}\s*$")
+_QUOTED = 500
+
+_SEE_LOG = "the module reports this itself: see its log, and whether the input is what it takes"
+_DECLARE = (
+    "where texts are what this module answers, say so: text/plain among `results` in images/<module>.yaml, or the "
+    "variable SUPERVISOR_RESULTS=text/plain; else see its log"
+)
+_LEFT = "the file stayed in the container: the module must return what it holds, open or as bytes, or JSON"
+_EMPTY = "see the module's log: it has written nothing, or answered before it had"
+
+Fault = NamedTuple("Fault", [("message", str), ("hint", str)])
 
 
-def disguised_error(answer: Any) -> Optional[str]:
-    """What the answer says went wrong, in one line; None for an answer."""
+def disguised_error(answer: Any, results: Iterable[str] = ()) -> Optional[Fault]:
+    """What is wrong with an answer in JSON; None for a true one. results: the media types that the module declares."""
     if answer is None:
-        return "the module answered nothing (null)"
-    for place, part in parts_of(decoded(answer)):
+        return Fault("the module answered nothing (null)", _SEE_LOG)
+    said = decoded(answer)
+    if said is None or (isinstance(said, str) and not said.strip()):
+        return Fault("the module answered nothing (an empty text)", _EMPTY)
+    if TEXTS not in results:
+        text = said[0] if is_lone_text(said) else said
+        if isinstance(text, str):
+            return text_fault(text)
+    for place, part in parts_of(said):
         fault = fault_in(part) if isinstance(part, dict) else None
         if fault is not None:
-            return "the module answered with an error%s: %s" % (place, fault)
+            return Fault("the module answered with an error%s: %s" % (place, fault), _SEE_LOG)
     return None
+
+
+def text_fault(text: str, due: Optional[str] = None) -> Fault:
+    """A text in the place of an answer: its cause. due: the media type that was asked for, where it was no JSON."""
+    where = " where %s was due" % due if due else ""
+    told = " ".join(text[: 2 * _QUOTED].split())[:_QUOTED]
+    if _PAGE.match(text):
+        return Fault("the module answered with an HTML page%s: %s" % (where, told[:200]), _SEE_LOG)
+    if _FILE_NAME.match(text):
+        return Fault("the module answered with the name of a file%s: %s" % (where, told), _LEFT)
+    return Fault("the module answered with a text%s: %s" % (where, told), _SEE_LOG if due else _DECLARE)
+
+
+def file_fault(beginning: bytes, media_type: Optional[str]) -> Optional[Fault]:
+    """What is wrong with an answer that is a file; None for a true one. beginning: its first LOOKED_AT bytes."""
+    if not beginning:
+        return Fault("the module answered with an empty file", _EMPTY)
+    text = text_in(beginning) if is_binary(media_type) and not beginning.startswith(b"%PDF-") else None
+    return None if text is None else text_fault(text, media_type)
+
+
+def missing_file(answer: Any, media_type: Optional[str]) -> Optional[Fault]:
+    """What is wrong with an object or a list that comes where a file was due; None where it holds more than texts, as
+    of a module that answers JSON whatever it is asked for."""
+    if not is_binary(media_type):
+        return None
+    texts = list(leaves_of(answer))
+    if texts and all(isinstance(text, str) and isinstance(decoded(text), str) for text in texts):
+        return text_fault("; ".join(texts), media_type)
+    return None
+
+
+def is_binary(media_type: Optional[str]) -> bool:
+    """Whether files of this media type can be no text."""
+    plain = plain_type(media_type)
+    return bool(_BINARY.match(plain)) and not _TEXT.match(plain)
+
+
+def is_text(media_type: Optional[str]) -> bool:
+    """Whether files of this media type are text, JSON apart."""
+    return bool(_TEXT.match(plain_type(media_type)))
+
+
+def plain_type(media_type: Optional[str]) -> str:
+    return (media_type or "").partition(";")[0].strip().lower()
+
+
+def text_in(beginning: bytes) -> Optional[str]:
+    """The text that bytes are, in UTF-8 or else in Latin-1; None where they are none: all binary formats have control
+    characters in their headers."""
+    try:
+        # Where there is more of it, a character may be cut off.
+        text = codecs.getincrementaldecoder("utf-8")().decode(beginning, len(beginning) < LOOKED_AT)
+    except UnicodeDecodeError:
+        text = beginning.decode("latin-1")
+    return None if any(c < " " and c not in "\t\n\r\f\x1b" for c in text) else text
+
+
+def is_lone_text(answer: Any) -> bool:
+    """Whether it is a list that holds one sentence, or one file's name, and nothing else; a label is neither."""
+    if not (isinstance(answer, list) and len(answer) == 1 and isinstance(answer[0], str)):
+        return False
+    return is_sentence(answer[0]) or bool(_FILE_NAME.match(answer[0]))
+
+
+def is_sentence(text: str) -> bool:
+    """Not "Quercus robur L." or "Gadus sp.", which are labels."""
+    words = text.split()
+    if len(words) < 2 or words[-1].rstrip("\"')")[-1:] not in (".", "!"):
+        return False
+    last = words[-1].rstrip("\"').!")
+    return len(words) > 4 or (len(last) > 3 and last[-4:].isalpha())
 
 
 def decoded(answer: Any) -> Any:
@@ -38,6 +151,19 @@ def decoded(answer: Any) -> Any:
         return json.loads(answer)
     except (ValueError, RecursionError):
         return answer
+
+
+def leaves_of(answer: Any) -> Iterator[Any]:
+    """What an answer holds at its ends, in whatever depth."""
+    waiting = [answer]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            waiting.extend(part.values())
+        elif isinstance(part, (list, tuple)):
+            waiting.extend(part)
+        else:
+            yield part
 
 
 def parts_of(answer: Any) -> Iterator[Tuple[str, Any]]:
@@ -52,13 +178,20 @@ def parts_of(answer: Any) -> Iterator[Tuple[str, Any]]:
 
 
 def fault_in(part: Dict[str, Any]) -> Optional[str]:
-    status, error = part.get("status"), part.get("error")
+    status, error = member(part, "status"), member(part, "error")
     said = isinstance(status, str) and status.strip().lower() in SAID_FAILED
     found = error is True or (isinstance(error, (str, list, dict)) and len(error) > 0)
     if not (said or found):
         return None
-    told = error if found and error is not True else part.get("message") or part.get("detail") or status or error
-    return (told if isinstance(told, str) else json.dumps(told))[:500]
+    told = (
+        error if found and error is not True else member(part, "message") or member(part, "detail") or status or error
+    )
+    return (told if isinstance(told, str) else json.dumps(told))[:_QUOTED]
+
+
+def member(part: Dict[str, Any], key: str) -> Any:
+    """The old template of the catalogue's modules writes "Error"."""
+    return next((part[spelt] for spelt in (key, key.capitalize(), key.upper()) if spelt in part), None)
 
 
 def finite(value: Any) -> Any:

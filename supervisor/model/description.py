@@ -1,6 +1,7 @@
 """What the module says of itself, and whether the job's arguments fit it."""
 
 import difflib
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -67,6 +68,11 @@ class Module:
                 break
             numbers.append(int(part))
         return tuple(numbers)
+
+    @property
+    def in_development(self) -> bool:
+        """Whether this is no release of DEEPaaS: between two of them, or of no known version."""
+        return not re.fullmatch(r"[0-9]+(\.[0-9]+)*(\.post[0-9]+)?", self.deepaas or "")
 
     @property
     def identity(self) -> str:

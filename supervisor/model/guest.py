@@ -69,24 +69,26 @@ class Guest:
         whom it runs as, if not as us; gpus: those that it can see."""
         requests, self._requests = os.pipe()
         self._replies, replies = os.pipe()
+        lifeline, self._lifeline = os.pipe()  # nobody writes to it: its end says that we are gone, however we ended
+        given = requests, replies, lifeline
         programs = str(installation.programs_folder)
         try:
             self.tree = ProcessTree(
-                [str(installation.python), "-u", str(WORKER), str(requests), str(replies), programs],
+                [str(installation.python), "-u", str(WORKER), *map(str, given), programs],
                 _environment(installation, environment, scratch),
                 user,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                pass_fds=(requests, replies),
+                pass_fds=given,
             )
         except BaseException:
-            os.close(self._requests)
-            os.close(self._replies)
+            for kept in (self._requests, self._replies, self._lifeline):
+                os.close(kept)
             raise
         finally:
-            os.close(requests)
-            os.close(replies)
+            for each in given:
+                os.close(each)
         os.set_blocking(self._requests, False)
         self._asked = 0
         self._ending = threading.Event()
@@ -190,9 +192,18 @@ class Guest:
         """Whether it can still be asked."""
         return not self._closed and self.tree.poll() is None
 
+    @property
+    def dismissed(self) -> bool:
+        """Whether it was told that there is no more work."""
+        return self._closed
+
     def usage(self) -> Usage:
         """What it has used until now."""
         return self._meter.usage()
+
+    def look(self) -> None:
+        """Takes in what it uses now."""
+        self._meter.look()
 
     def dismiss(self) -> None:
         """Tells the guest that there is no more work; it may leave while results are uploaded."""
@@ -223,6 +234,7 @@ class Guest:
             with self._receiving:  # its descriptors may be another's once they are closed
                 self._over = True
                 os.close(self._replies)
+                os.close(self._lifeline)
                 os.close(self._wake)
 
 

@@ -71,6 +71,8 @@ _RESERVED = frozenset(
     ]
 )
 _NEVER_STARTS = {(2, 3, 0), (2, 3, 1)}  # `from deepass import config`
+# Between these each release was tried. 3, in development, exits with the answer again, and may do anything else.
+_FIRST_KNOWN, _FIRST_UNKNOWN = (1, 3), (2, 7)
 
 
 def cli_limit(
@@ -82,7 +84,7 @@ def cli_limit(
         return f"DEEPaaS {module.deepaas} has no deepaas-cli"
     if release in _NEVER_STARTS:
         return f"deepaas-cli {module.deepaas} cannot start"
-    if release < (1, 3):
+    if module.in_development or not _FIRST_KNOWN <= release < _FIRST_UNKNOWN:
         return f"deepaas-cli of DEEPaaS {module.deepaas} is not known here"
     if module.train_described is None:
         return "deepaas-cli needs get_train_args(), which the module lacks or which fails"
@@ -177,6 +179,8 @@ def predict_limit(module: Module, installation: Installation, taken: Field, argu
     """Why deepaas-predict, the program of 1.2 to 2.6, cannot carry this item; None where it can."""
     if PREDICT not in installation.programs:
         return f"DEEPaaS {module.deepaas} has no deepaas-predict"
+    if module.in_development or module.release >= _FIRST_UNKNOWN:
+        return f"deepaas-predict of DEEPaaS {module.deepaas} is not known here"
     if not module.has_predict_data:
         return "deepaas-predict calls predict_data(), which the module lacks"
     if taken.name != "files":

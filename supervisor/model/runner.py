@@ -21,7 +21,7 @@ from supervisor.failures import (
     Stopped,
 )
 from supervisor.job import JobSpec
-from supervisor.machine import memory, users
+from supervisor.machine import memory, openmp, users
 from supervisor.machine.device import Device
 from supervisor.machine.tree_removal import remove_tree
 from supervisor.model import description, find, releases, strict_json
@@ -33,6 +33,11 @@ from supervisor.model.guest import Guest, GuestDied, GuestDismissed, GuestTimeou
 from supervisor.model.media_types import UNKNOWN_SUFFIX, is_suffix, known_suffix, plain, suffix_for
 from supervisor.model.usage import NOTHING, Usage, in_turn
 
+# Seconds for the module to be imported, to check arguments, and to be warmed: weights of many GB that come over a slow
+# network, the slowest honest start that there is, take minutes. JOB_PREDICT_TIMEOUT raises it, and never lowers it.
+_READY_WITHIN = 1800.0
+_TOLD_WITHIN = 10.0
+_WORKING = ("predict", "program", "reach")
 # The name of the answer, which lies beside the input: what modules write there themselves has other names.
 _ANSWER = ".supervisor-answer"
 _SEVERAL_FILES = "a command line carries one file, and the worker several"
@@ -77,24 +82,54 @@ class LocalFile:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Origin:
+    """The file that a module wrote its answer to, outside of its own folders, and that the worker read it from."""
+
+    path: str
+    device: int
+    inode: int
+
+    def is_also(self, other: "Origin") -> bool:
+        """Whether the other one is the same file. An inode's number is soon used again: it counts while both are
+        there."""
+        if self.path == other.path:
+            return True
+        if (self.device, self.inode) != (other.device, other.inode):
+            return False
+        try:
+            return Path(self.path).samefile(other.path)
+        except (OSError, ValueError):
+            return False
+
+
+class AnswerRefused(ItemFailed):
+    """The module answered with what is no answer. origin: where it had put it, if in a file."""
+
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Answer:
     """A result: a local file, or its bytes where they are few. runner: what it was made by in the end; raw: JSON just
-    as the worker wrote it."""
+    as the worker wrote it, of a module that is declared to answer with `results`; origin: where the module had put
+    it."""
 
     source: Path | bytes
     suffix: str
     media_type: str
     runner: str
     raw: bool = False
+    results: tuple[str, ...] = ()
+    origin: Origin | None = None
 
     def settled(self) -> "Answer":
         """Strict JSON that is no error in disguise, else ItemFailed. Not done in predict, so that the model goes on."""
         if not self.raw:
             return self
         if isinstance(self.source, Path):
-            strict_json.rewrite(self.source)
+            strict_json.rewrite(self.source, results=self.results)
             return replace(self, raw=False)
-        return replace(self, raw=False, source=strict_json.of(self.source))
+        return replace(self, raw=False, source=strict_json.of(self.source, results=self.results))
 
 
 class Model:
@@ -112,15 +147,20 @@ class Model:
         scratch: Path,
         log: Callable[[str], None],
         copy: int = 0,
+        copies: int = 1,
     ) -> None:
-        """environment: the guest's; scratch: a folder to be made for the model's temporary files; copy: which of
-        spec.workers this is.
+        """environment: the guest's; scratch: a folder to be made for the model's temporary files; copy: which of how
+        many copies on this machine it is.
 
         Raises ImageUnfit without DEEPaaS, and BadUsage where JOB_RUN_AS cannot be.
         """
         self._spec = spec
-        self._gpus = device.pinned(copy, spec.workers)
-        self._environment = {**environment, **device.environment(copy, spec.workers, environment)}
+        self._gpus = device.pinned(copy, copies)
+        self._environment = {
+            **environment,
+            **openmp.environment(copies, environment),
+            **device.environment(copy, copies, environment),
+        }
         self._user = users.find(spec.run_as) if spec.run_as else None
         self._scratch = scratch
         self._log = log
@@ -131,7 +171,9 @@ class Model:
         self._used = NOTHING
         self._warm = False
         self._program_ran = False
+        self._program_sound = False  # one of DEEPaaS' own has come as far as to call the module
         self._last_tail: tuple[str, ...] = ()
+        self.ran: str | None = None
         self.installation = find.find(self._environment)
 
     def start(self) -> None:
@@ -151,11 +193,16 @@ class Model:
                 raise ImageUnfit(
                     f"the Python of DEEPaaS, {self.installation.python}, does not start: {error}"
                 ) from None
-        guest.send("describe", wanted=self._environment.get("DEEPAAS_V2_MODEL") or None)
+        wanted = self._environment.get("DEEPAAS_V2_MODEL") or None
+        guest.send("describe", wanted=wanted, results=self._spec.image.results)
+
+    @property
+    def started(self) -> bool:
+        return self._guest is not None
 
     def prepare(self) -> Module:
         """Waits for the module. Raises ImageUnfit where it cannot be used."""
-        module = description.from_reply(self._reply())
+        module = description.from_reply(self._reply(self._ready_within))
         if module.release < (1,):
             raise ImageUnfit(f"DEEPaaS {module.deepaas} has no V2 model API: 1.0 is the first release that has")
         if not module.has_predict:
@@ -171,7 +218,7 @@ class Model:
         fields = self.module.file_fields(named, self._spec.input_field)
         known = self.module.require_known(arguments, fields)
         self._revive()
-        problems = self._ask("check", arguments=known)["problems"] if known else {}
+        problems = self._ask("check", self._ready_within, arguments=known)["problems"] if known else {}
         if problems:
             name, problem = next(iter(problems.items()))
             field = self.module.field(name)
@@ -221,18 +268,19 @@ class Model:
     def warm_up(self) -> None:
         """As the REST API does before its first prediction, and DEEPaaS' programs never do: one module, one answer."""
         if not self._warm:
-            self._ask("warm")
+            self._ask("warm", self._ready_within)
             self._warm = True
 
     def predict(self, choice: Choice, call: Call, files: Sequence[LocalFile], folder: Path) -> Answer:
         """Predicts on the files of one item, in the order of the call's fields; the answer lies in `folder`, which
-        holds nothing else than these files.
+        holds nothing else than these files. `ran` says by which runner, in the end.
 
         Raises the Failure that fits; its `crashed` tells that the model's process is gone with it. A model that died
         is started again for the next item.
         """
         self._revive()
-        if choice.runner == "worker":
+        self.ran = choice.runner
+        if choice.runner == releases.WORKER:
             return self._by_worker(call, files, folder)
         if choice.runner == releases.PREDICT:
             return self._by_predict(files[0].path, folder)
@@ -245,6 +293,7 @@ class Model:
             # defaults) and writes fewer kinds of answers: the worker has the last word.
             self._log(f"supervisor: deepaas-cli failed ({failure.message}); trying the worker")
         self._revive()
+        self.ran = releases.WORKER
         return self._by_worker(call, files, folder)
 
     def begin_item(self) -> None:
@@ -267,6 +316,23 @@ class Model:
         with self._change:
             self._over = True
         self._let_go(grace)
+
+    def memory_taken(self) -> int | None:
+        """The most memory that it was seen to take, in bytes."""
+        if guest := self._guest:
+            guest.look()
+        return self.usage().peak_memory
+
+    def driver_loaded(self) -> bool | None:
+        """Whether the CUDA driver library is in the memory of one of its processes; None where that cannot be told."""
+        guest = self._guest
+        if guest is None or not guest.lives():
+            return None
+        try:
+            loaded: bool | None = self._ask("driver", _TOLD_WITHIN)["loaded"]
+        except Failure:
+            return None
+        return loaded
 
     def usage(self) -> Usage:
         """What the model has used until now, over all of its processes."""
@@ -294,49 +360,103 @@ class Model:
                 arguments=call.arguments,
                 output=str(written),
             )
+        origin = _origin(reply)
         if isinstance(small := reply.get("answer"), str):
-            return _json_answer(small.encode(errors="surrogatepass"), "worker", raw=True)
+            return self._json(small.encode(errors="surrogatepass"), releases.WORKER, raw=True, origin=origin)
         size = _require_file(written, "the module")
         if reply["form"] == "bytes":
-            return _bytes_answer(written, reply["media_type"], reply["name"])
+            answer = _bytes_answer(written, reply["media_type"], reply["name"])
+            return replace(answer, origin=origin, results=self._spec.image.results)
         # A large one is strict by the way in which the worker writes, which has also looked for errors in disguise.
-        return _json_answer(written, "worker", raw=size <= LARGEST)
+        return self._json(written, releases.WORKER, raw=size <= LARGEST, origin=origin)
 
     def _by_cli(self, call: Call, source: Path, folder: Path) -> Answer:
         written = _unlike([source], folder / f"{_ANSWER}.json")
         argv = releases.cli_arguments(call.fields[0], str(source), call.arguments, str(written))
         with self._lent(folder, source):
-            self._program(releases.CLI, argv, None, written)
+            self._program(releases.CLI, argv, self._harmless_call(call), None, written)
         _require_file(written, releases.CLI)
-        strict_json.rewrite(written)
-        return _json_answer(written, releases.CLI)
+        strict_json.rewrite(written, results=self._spec.image.results)
+        return self._json(written, releases.CLI)
 
     def _by_predict(self, source: Path, folder: Path) -> Answer:
         written = folder / f"out_{source.stem}.json"
         with self._lent(folder, source):
             # It writes into its working folder first, which need not be writable elsewhere.
-            self._program(releases.PREDICT, releases.predict_arguments(str(source), str(folder)), folder, written)
+            argv = releases.predict_arguments(str(source), str(folder))
+            harmless = releases.predict_arguments(str(self._harmless), str(self._scratch))
+            self._program(releases.PREDICT, argv, harmless, folder, written)
         _require_file(written, releases.PREDICT)
-        strict_json.rewrite(written, "repr")
-        return _json_answer(written, releases.PREDICT)
+        strict_json.rewrite(written, "repr", self._spec.image.results)
+        return self._json(written, releases.PREDICT)
 
-    def _program(self, name: str, argv: list[str], folder: Path | None, written: Path) -> None:
+    def _json(self, source: Path | bytes, runner: str, **more: Any) -> Answer:
+        results = self._spec.image.results
+        return Answer(
+            source=source, suffix=".json", media_type="application/json", runner=runner, results=results, **more
+        )
+
+    @property
+    def _harmless(self) -> Path:
+        """A file of ours, of which no program of DEEPaaS' dies."""
+        return self._scratch / "input.json"
+
+    def _harmless_call(self, call: Call) -> list[str]:
+        """The command line on that file, with the job's arguments."""
+        known = self.module.require_known(self._spec.predict_args, call.fields)
+        none = str(self._scratch / "none.json")
+        return releases.cli_arguments(call.fields[0], str(self._harmless), known, none)
+
+    def _program(self, name: str, argv: list[str], harmless: list[str], folder: Path | None, written: Path) -> None:
         """Success is the expected output, whatever the exit status says: 1.3.0 to 2.5.1 exit 1 on success, 2.5.2
         and 2.6.0 can exit 0 without output."""
+        try:
+            reply = self._run_program("program", name, argv, folder)
+        except ItemFailed as failure:  # its process died
+            self._require_sound(name, harmless, failure.message)
+            raise
+        self._program_sound = self._program_sound or reply["called"]
+        if written.is_file():
+            return
+        if reply["by_module"]:
+            raise ItemFailed(f"the module failed: {reply['raised']}", self._hint_on(reply["lacks"]))
+        told = f"{name} {self.module.deepaas} " + (
+            f"failed: {reply['raised']}"
+            if reply["raised"]
+            else f"ended with status {reply['exit']} and wrote no answer"
+        )
+        self._require_sound(name, harmless, told)
+        raise ItemFailed(told)
+
+    def _run_program(self, do: str, name: str, argv: list[str], folder: Path | None) -> dict[str, Any]:
         if self._program_ran:  # its options cannot be registered twice: a process runs one program
             self._let_go()
             self._revive()
         self.warm_up()
         self._program_ran = True
-        reply = self._ask(
-            "program",
-            self._spec.predict_timeout,
-            name=name,
-            argv=argv,
-            folder=str(folder) if folder else None,
-        )
-        if not written.is_file():
-            raise ItemFailed(f"{name} {self.module.deepaas} ended with status {reply['exit']} and wrote no answer")
+        place = str(folder) if folder else None
+        return self._ask(do, self._spec.predict_timeout, name=name, argv=argv, folder=place)
+
+    def _require_sound(self, name: str, argv: list[str], told: str) -> None:
+        """Where one of DEEPaaS' programs ended before it called the module, be it of this item (2.6.0 dies of a `$`
+        in a file's name) or of itself. It is run once more by `argv`, on a file of ours with the job's arguments, and
+        the module is not called: a program that does not come as far as that ends the job. In auto the worker has the
+        last word."""
+        if self._program_sound or self._spec.runner == "auto":
+            return
+        try:
+            self._revive()  # which empties the folder
+            self._harmless.write_text("{}")
+            if self._user:
+                users.give(self._user, self._harmless)
+            self._program_sound = self._run_program("reach", name, argv, self._scratch)["called"]
+        except (ItemFailed, PredictionTimedOut):
+            pass
+        if not self._program_sound:
+            raise ImageUnfit(
+                f"{told}: it ends before it calls the module, whatever the item",
+                "use JOB_RUNNER=auto or worker, which need none of DEEPaaS' programs",
+            )
 
     @contextmanager
     def _lent(self, folder: Path, *files: Path) -> Iterator[None]:
@@ -351,6 +471,10 @@ class Model:
         finally:
             users.reclaim(folder)
 
+    @property
+    def _ready_within(self) -> float:
+        return max(_READY_WITHIN, self._spec.predict_timeout or 0.0)
+
     # the guest
 
     def _revive(self) -> None:
@@ -359,7 +483,8 @@ class Model:
         if guest and guest.lives():
             return
         if guest:
-            self._log("supervisor: the model's process ended between two predictions; it is started again")
+            if not guest.dismissed:
+                self._log("supervisor: the model's process ended between two predictions; it is started again")
             self._let_go()
         self.start()
         self.prepare()
@@ -382,7 +507,7 @@ class Model:
             raise Stopped("the model was ended in the middle of its work") from None
         except GuestTimeout:
             self._let_go()
-            raise PredictionTimedOut(f"the prediction took longer than JOB_PREDICT_TIMEOUT ({timeout:g} s)") from None
+            raise _too_slow(during, timeout or 0.0) from None
         except GuestDied as death:
             self._let_go()
             raise _death(death, during) from None
@@ -436,13 +561,19 @@ def _require_file(written: Path, writer: str) -> int:
     return found.st_size
 
 
-def _json_answer(source: Path | bytes, runner: str, *, raw: bool = False) -> Answer:
-    return Answer(source=source, suffix=".json", media_type="application/json", runner=runner, raw=raw)
+def _too_slow(during: str, timeout: float) -> Failure:
+    if during in _WORKING:
+        return PredictionTimedOut(f"the prediction took longer than JOB_PREDICT_TIMEOUT ({timeout:g} s)")
+    return ImageUnfit(
+        f"the module was not ready within {timeout:g} s ({during})",
+        "see its log for what it waits for: as a rule a network that it needs to fetch its weights. A "
+        f"JOB_PREDICT_TIMEOUT above {_READY_WITHIN:g} gives it as long",
+    )
 
 
 def _death(death: GuestDied, during: str) -> Failure:
     """What the end of the guest means. Where it was busy with an item, the item may do better in a new one."""
-    working = during in ("predict", "program")
+    working = during in _WORKING
     failure: Failure
     told = str(death)
     if death.status == -signal.SIGKILL:
@@ -468,10 +599,16 @@ def _refusal(reply: Mapping[str, Any], during: str, hint: str | None) -> Failure
     if reply["kind"] == "disk":
         return DiskTrouble(message)
     if reply["kind"] == "answer":
-        return ItemFailed(message, "the module must return what JSON can hold, or a file")
-    if during in ("predict", "program"):
+        refused = AnswerRefused(message, reply.get("hint") or "the module must return what JSON can hold, or a file")
+        refused.origin = _origin(reply)
+        return refused
+    if during in _WORKING:
         return ItemFailed(f"the module failed: {message}", hint)
     return ImageUnfit(f"the module failed in {during}: {message}", hint)
+
+
+def _origin(reply: Mapping[str, Any]) -> Origin | None:
+    return Origin(**where) if (where := reply.get("source")) else None
 
 
 def _bytes_answer(written: Path, accept: str | None, name: str | None) -> Answer:
@@ -495,6 +632,6 @@ def _bytes_answer(written: Path, accept: str | None, name: str | None) -> Answer
     else:
         media_type = asked
     if media_type == "application/json" and named is None:
-        return _json_answer(written, releases.WORKER, raw=True)
+        return Answer(source=written, suffix=".json", media_type=media_type, runner=releases.WORKER, raw=True)
     suffix = own if own and named == media_type else suffix_for(media_type)
     return Answer(source=written, suffix=suffix, media_type=media_type, runner=releases.WORKER)

@@ -5,8 +5,10 @@ The signs are what each framework prints when it gives CUDA up, and nothing that
 """
 
 import re
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from supervisor.machine.device import Device
 
@@ -15,6 +17,10 @@ HINT = (
     "base), or set JOB_DEVICE=auto to go on with a warning"
 )
 _QUOTED = 300
+# Bytes on a GPU from which on it is in use: a CUDA context alone takes 60 MiB and more.
+_IN_USE = 32 * 1024 * 1024
+# Items' names that hold a phrase, and are remembered: a line may be printed late.
+_INNOCENT = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,22 +81,79 @@ def sign_in(line: str) -> Sign | None:
     return next((sign for sign in SIGNS if sign.pattern.search(line)), None)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What is known of a model's use of its GPUs beside its log. None: not known.
+
+    driver: whether one of its processes has the CUDA driver library in its memory, which none does without that uses
+    CUDA, and some do that have given up; grown: bytes by which the use of its GPUs has grown since before it came.
+    """
+
+    driver: bool | None = None
+    grown: int | None = None
+
+
 class FallbackDetector:
-    """Reads the model's log on its way to the job's, and remembers the first sign. On the CPU there is none to see."""
+    """Reads a model's log on its way to the job's, and remembers the signs. On the CPU there is none to see.
+
+    A phrase alone is no fallback: it may be an item's name, or what a model reads in it. It takes something else that
+    says so.
+    """
 
     def __init__(self, device: Device, log: Callable[[str], None]) -> None:
         self._log = log
         self._watching = device.kind == "cuda"
-        self._seen: str | None = None
+        self._seen: dict[Sign, str] = {}
+        self._innocent: deque[str] = deque(maxlen=_INNOCENT)
+        self._told = False
+
+    def begin(self, words: Iterable[str]) -> None:
+        """An item comes. words: its names and arguments, which the model may print: a phrase in them is no sign."""
+        if self._watching:
+            self._innocent.extend(word for word in words if word not in self._innocent and sign_in(word))
 
     def line(self, line: str) -> None:
         """Passes a line on."""
         self._log(line)
-        if self._watching and (sign := sign_in(line)):
-            self._watching = False
-            self._seen = f"{sign.framework} has fallen back to the CPU; the model's log says: {line.strip()[:_QUOTED]}"
+        if self._watching and sign_in(line) and (sign := sign_in(self._without_innocent(line))):
+            self._seen.setdefault(sign, line.strip()[:_QUOTED])
 
-    def take(self) -> str | None:
-        """What was seen since the last call, to be told once."""
-        seen, self._seen = self._seen, None
-        return seen
+    @property
+    def seen(self) -> bool:
+        """Whether there is a sign that `verdict` has not told."""
+        return bool(self._seen) and not self._told
+
+    def verdict(self, evidence: Evidence) -> tuple[bool, str]:
+        """Whether it is a fallback by what else is known, and what there is to tell of it, once."""
+        self._told, self._watching = True, False
+        sign, line = next(iter(self._seen.items()))
+        quoted = f"the model's log says: {line}"
+        if self._confirmed(evidence):
+            return True, f"{sign.framework} has fallen back to the CPU; {quoted}"
+        if evidence.grown is not None and evidence.grown >= _IN_USE:
+            return False, f"{quoted}; but it uses {evidence.grown // 2**20:,} MiB on the GPU"
+        return (
+            False,
+            f"{quoted}; nothing else shows that {sign.framework} has fallen back to the CPU, so the job goes on",
+        )
+
+    def _confirmed(self, evidence: Evidence) -> bool:
+        if evidence.driver is False:
+            return True
+        if evidence.grown is not None:
+            return evidence.grown < _IN_USE
+        return len(self._seen) > 1
+
+    def _without_innocent(self, line: str) -> str:
+        for word in sorted(self._innocent, key=len, reverse=True):
+            line = line.replace(word, "")
+        return line
+
+
+def words_of(*texts: str) -> set[str]:
+    """The texts and their parts, as modules print them: the names in a path or URI, with and without an extension."""
+    words = set(texts)
+    for text in texts:
+        names = {name for part in (text, unquote(text)) for name in part.split("/")}
+        words |= names | {name.rpartition(".")[0] for name in names}
+    return words - {""}

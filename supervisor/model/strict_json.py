@@ -5,6 +5,7 @@ import json
 import math
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,14 @@ _FAULT, _DISK = 3, 4
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
-def of(raw: bytes, form: str = "json") -> bytes:
+def of(raw: bytes, form: str = "json", results: Sequence[str] = ()) -> bytes:
     """What the module's runner wrote as a result, strict JSON in UTF-8.
 
-    form: "json", or "repr" for deepaas-predict's Python literal. Raises ItemFailed where the answer is an error in
-    disguise, or no JSON.
-    """
+    form: "json", or "repr" for deepaas-predict's Python literal; results: the media types that the module is declared
+    to answer with. Raises ItemFailed where the answer is an error in disguise, or no JSON."""
     answer = _parsed(raw, form)
-    if (fault := disguised_error(answer)) is not None:
-        raise ItemFailed(fault, "the module reports this itself: see its log, and whether the input is what it takes")
+    if (fault := disguised_error(answer, results)) is not None:
+        raise ItemFailed(fault.message, fault.hint)
     try:
         text = _encode(answer)
     except ValueError:  # NaN or an infinity: rare, so looked for only now
@@ -36,7 +36,7 @@ def of(raw: bytes, form: str = "json") -> bytes:
     return text.encode(errors="backslashreplace")
 
 
-def rewrite(written: Path, form: str = "json") -> None:
+def rewrite(written: Path, form: str = "json", results: Sequence[str] = ()) -> None:
     """Makes a result of a file, in its place, as `of` does; a large one in a process of its own.
 
     Raises ItemFailed also where it is larger than can be told, DiskTrouble where the result cannot be written.
@@ -50,20 +50,20 @@ def rewrite(written: Path, form: str = "json") -> None:
         )
     if size <= _IN_PROCESS:
         try:
-            written.write_bytes(of(written.read_bytes(), form))
+            written.write_bytes(of(written.read_bytes(), form, results))
         except OSError as error:
             raise _unwritten(error.strerror) from None
         return
     code = "import sys; sys.path.insert(0, sys.argv[1]); from supervisor.model.strict_json import main; main()"
     place = str(Path(__file__).parents[2])
     ended = subprocess.run(
-        [sys.executable, "-I", "-c", code, place, str(written), form],
+        [sys.executable, "-I", "-c", code, place, str(written), form, *results],
         capture_output=True,
         check=False,
         env={},  # this process can be looked into by the model's, unlike ours: nothing of the job's goes there
     )
     if ended.returncode == _FAULT:
-        raise ItemFailed(ended.stdout.decode())
+        raise ItemFailed(*json.loads(ended.stdout))
     if ended.returncode == _DISK:
         raise _unwritten(ended.stdout.decode())
     if ended.returncode:
@@ -73,12 +73,12 @@ def rewrite(written: Path, form: str = "json") -> None:
 
 
 def main() -> None:
-    """The process for large answers: its last two arguments are rewrite's."""
+    """The process for large answers: its arguments after the first are rewrite's."""
     try:
-        written = Path(sys.argv[-2])
-        written.write_bytes(of(written.read_bytes(), sys.argv[-1]))
+        written, form, *results = sys.argv[2:]
+        Path(written).write_bytes(of(Path(written).read_bytes(), form, results))
     except ItemFailed as fault:
-        sys.stdout.buffer.write(fault.message.encode(errors="backslashreplace"))
+        sys.stdout.write(json.dumps([fault.message, fault.hint]))
         sys.exit(_FAULT)
     except OSError as error:
         sys.stdout.write(str(error.strerror))

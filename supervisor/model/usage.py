@@ -160,11 +160,29 @@ def _peak_of(pid: int) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class _GpuUse:
-    """memory: bytes over all of the GPUs; utilisation: percent, their mean; cpu: what asking cost, in seconds."""
+    """memory: bytes over all of the GPUs, and on each; utilisation: percent, their mean; cpu: what asking cost, in
+    seconds."""
 
     memory: int | None
+    each: tuple[int, ...]
     utilisation: float | None
     cpu: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuMemory:
+    """Bytes on each GPU: in use, by whomever, and in all."""
+
+    used: tuple[int, ...]
+    total: tuple[int, ...]
+
+
+def gpu_memory(gpus: Sequence[Gpu], library_path: str) -> GpuMemory | None:
+    """What is in use on each of these GPUs now; None where NVML does not tell."""
+    seen = _ask_nvml(gpus, library_path)
+    if seen is None or len(seen.each) != len(gpus):
+        return None
+    return GpuMemory(used=seen.each, total=tuple(gpu.memory for gpu in gpus))
 
 
 def _ask_nvml(gpus: Sequence[Gpu], library_path: str) -> _GpuUse | None:
@@ -188,6 +206,7 @@ def _ask_nvml(gpus: Sequence[Gpu], library_path: str) -> _GpuUse | None:
     memory, utilisation = said["memory"], said["utilisation"]
     return _GpuUse(
         memory=sum(memory) if memory else None,
+        each=tuple(memory),
         utilisation=sum(utilisation) / len(utilisation) if utilisation else None,
         cpu=said["cpu"],
     )

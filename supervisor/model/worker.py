@@ -1,8 +1,9 @@
 """The guest: runs under the image's own Python (3.6 or newer) beside the module, and needs nothing of ours.
 
-Started as `python -u worker.py REQUESTS REPLIES BIN`: two inherited pipes and the folder of DEEPaaS' programs. One
-JSON request a line comes in, one JSON reply a line goes out, each reply under its request's id. What the module
-prints goes to stdout and stderr, which are the log and never a data channel.
+Started as `python -u worker.py REQUESTS REPLIES LIFELINE BIN`: three inherited pipes and the folder of DEEPaaS'
+programs. One JSON request a line comes in, one JSON reply a line goes out, each reply under its request's id; the
+lifeline ends with the supervisor. What the module prints goes to stdout and stderr, which are the log and never a
+data channel.
 
 Works with DEEPaaS 1.0 to 2.6 and marshmallow 3; deepaas.model.loading has had one signature in all of them.
 """
@@ -11,19 +12,24 @@ import base64
 import copy
 import errno
 import fcntl
+import functools
 import json
 import mimetypes
 import os
 import runpy
+import signal
 import sys
+import time
 import traceback
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
 ENTRY_POINTS = "deepaas.v2.model"
 # A module that closes or writes to the low descriptors does not meet our pipes here.
 HIGH_DESCRIPTOR = 512
 # Characters up to which an answer travels in the reply: a file costs more than all else about it.
 SMALL = 32 * 1024
+# The mark in the environment of all that belongs to this guest, and how long the watcher tries to end it.
+MARK, ENDED_WITHIN = "SUPERVISOR_GUEST", 10.0
 
 
 def beside(name: str) -> Dict[str, Any]:
@@ -33,7 +39,9 @@ def beside(name: str) -> Dict[str, Any]:
 
 
 RULES = beside("answer_rules.py")
-disguised_error, finite, LARGEST = RULES["disguised_error"], RULES["finite"], RULES["LARGEST"]
+disguised_error, file_fault, missing_file = RULES["disguised_error"], RULES["file_fault"], RULES["missing_file"]
+is_binary, is_text, finite = RULES["is_binary"], RULES["is_text"], RULES["finite"]
+LARGEST, LOOKED_AT = RULES["LARGEST"], RULES["LOOKED_AT"]
 TemporaryFolder = beside("temporary_folder.py")["TemporaryFolder"]
 remove_tree = beside(os.path.join(os.pardir, "machine", "tree_removal.py"))["remove_tree"]
 lacking = beside("lacking.py")["lacking"]
@@ -49,10 +57,11 @@ class Refused(Exception):
 
 
 def main() -> None:
+    leave_watcher(*(int(number) for number in sys.argv[1:4]))
     requests, replies = (own_descriptor(int(number)) for number in sys.argv[1:3])
     # Imports then search what they would search under deepaas-cli, not the folder of this file.
-    sys.path[0] = sys.argv[3]
-    guest, process = Guest(sys.argv[3]), os.getpid()
+    sys.path[0] = sys.argv[4]
+    guest, process = Guest(sys.argv[4]), os.getpid()
     temporary = TemporaryFolder(os.environ.get("TMPDIR"), remove_tree)
     with os.fdopen(requests, "r", encoding="utf-8") as lines:
         for line in lines:
@@ -104,10 +113,119 @@ def reply_to(guest: "Guest", request: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def described(error: BaseException) -> str:
+    """The first error and, where others came of it, the last: modules that wrap theirs in aiohttp's
+    HTTPBadRequest(reason=e) end in "argument of type 'ValueError' is not iterable", which says nothing."""
+    first = first_cause(error)
+    told = named(first)[:2000]
+    return told if first is error or named(error) in told else "%s (then %s)" % (told, named(error)[:500])
+
+
+def named(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return "the module ended the interpreter, sys.exit(%r), instead of answering" % (error.code,)
-    text = str(error).strip()
-    return type(error).__name__ + (": " + text[:2000] if text else "")
+    try:
+        text = str(error).strip()
+    except Exception:  # a module's own exceptions may do anything
+        text = ""
+    return type(error).__name__ + (": " + text if text else "")
+
+
+def first_cause(error: BaseException) -> BaseException:
+    """The error that an error came of, by its cause or its context, or as the first of a group; whoever raises
+    `from None` hides the context."""
+    seen = set()  # type: Set[int]
+    while id(error) not in seen:
+        seen.add(id(error))
+        grouped = getattr(error, "exceptions", None)  # of ExceptionGroup, whose own text is a count
+        earlier = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        if isinstance(grouped, tuple) and grouped and isinstance(grouped[0], BaseException):
+            earlier = grouped[0]
+        # The traceback of another process rides as a cause, of no use as a message.
+        if earlier is None or type(earlier).__name__.endswith("RemoteTraceback"):
+            break
+        error = earlier
+    return error
+
+
+# its end
+
+
+def leave_watcher(requests: int, replies: int, lifeline: int) -> None:
+    """Leaves a process behind that ends this one, and all that it starts, as soon as the supervisor is gone, be it
+    killed outright. A thread could not: a module that sleeps in C code may hold the interpreter's lock.
+    PR_SET_PDEATHSIG neither: it comes when the thread ends that started us, and reaches no offspring."""
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        os.close(lifeline)
+        return
+    try:
+        if not os.fork():  # nobody's child: a module may wait for all of its own
+            watch(requests, replies, lifeline)
+    finally:
+        os._exit(0)
+
+
+def watch(requests: int, replies: int, lifeline: int) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
+    for descriptor in (requests, replies, nowhere):
+        os.close(descriptor)
+    session, mark = os.getsid(0), ("%s=%s" % (MARK, os.environ.get(MARK, ""))).encode()
+    while os.read(lifeline, 1):
+        pass
+    deadline = time.monotonic() + ENDED_WITHIN
+    while time.monotonic() < deadline:
+        left = belonging(session, mark)
+        if not left:
+            return
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:
+                pass
+        time.sleep(0.02)
+
+
+def belonging(session: int, mark: bytes) -> Set[int]:
+    """What lives of the session, carries the mark, or descends from what does; not this process."""
+    found, parents = set(), {}  # type: Set[int], Dict[int, int]
+    for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
+        try:
+            with open("/proc/%d/stat" % pid, "rb") as stat:
+                state, parent, _, its_session = stat.read().rpartition(b")")[2].split()[:4]
+            if state in (b"Z", b"X") or pid == os.getpid():
+                continue
+            parents[pid] = int(parent)
+            if int(its_session) == session or carries(pid, mark):
+                found.add(pid)
+        except (OSError, ValueError):  # it has just ended
+            continue
+    grown = True
+    while grown:
+        children = {pid for pid, parent in parents.items() if parent in found} - found
+        found |= children
+        grown = bool(children)
+    return found
+
+
+def maps_driver(pid: int) -> Optional[bool]:
+    try:
+        with open("/proc/%d/maps" % pid, "rb") as maps:
+            return any(b"/libcuda.so" in line for line in maps)
+    except OSError as error:
+        return False if error.errno in (errno.ENOENT, errno.ESRCH) else None
+
+
+def carries(pid: int, mark: bytes) -> bool:
+    try:
+        with open("/proc/%d/environ" % pid, "rb") as environment:
+            return mark in environment.read().split(b"\0")
+    except OSError:  # another user's
+        return False
 
 
 class Guest:
@@ -115,13 +233,17 @@ class Guest:
 
     def __init__(self, programs: str) -> None:
         self.programs = programs
+        self.scratch = os.path.realpath(os.environ.get("TMPDIR") or os.curdir)
         self.module = None  # type: Any
         self.fields = {}  # type: Dict[str, Any]
+        self.results = []  # type: List[str]
 
     # requests
 
-    def describe(self, wanted: Optional[str]) -> Dict[str, Any]:
-        """Imports the module and says what it is and which arguments it takes."""
+    def describe(self, wanted: Optional[str], results: List[str]) -> Dict[str, Any]:
+        """Imports the module and says what it is and which arguments it takes. results: the media types that it is
+        declared to answer with."""
+        self.results = results
         name, distribution, self.module = find_module(wanted)
         try:
             self.fields = dict(self.module.get_predict_args())
@@ -166,12 +288,46 @@ class Guest:
         """
         given = self.arguments(files, arguments)
         accept = given.get("accept")
+        began = time.time()
         result = self.module.predict(**given)
-        return write_result(result, accept if isinstance(accept, str) else None, output)
+        try:
+            reply = write_result(result, accept if isinstance(accept, str) else None, output, self.results)
+        except Refused as refused:
+            refused.details["source"] = file_behind(result, began, self.scratch, output)
+            raise
+        source = file_behind(result, began, self.scratch, output)
+        return dict(reply, source=source) if source else reply
 
     def program(self, name: str, argv: List[str], folder: Optional[str]) -> Dict[str, Any]:
         """Runs one of DEEPaaS' own programs in this process, where the module is already imported: a second
         import is 0.5 s for a small module and 7 s for a TensorFlow one."""
+        with Calls(self.module) as calls:
+            status, failed = self.run(name, argv, folder)
+        return {
+            "exit": status,
+            "called": calls.called,
+            "raised": calls.raised or failed,
+            "lacks": calls.lacks,
+            "by_module": bool(calls.raised),
+        }
+
+    def driver(self) -> Dict[str, Any]:
+        """Whether one of this guest's processes has the CUDA driver library in its memory; None where that is not
+        known."""
+        mark = ("%s=%s" % (MARK, os.environ.get(MARK, ""))).encode()
+        known = [maps_driver(pid) for pid in belonging(os.getsid(0), mark) | {os.getpid()}]
+        return {"loaded": True if True in known else None if None in known else False}
+
+    def reach(self, name: str, argv: List[str], folder: Optional[str]) -> Dict[str, Any]:
+        """Whether such a program comes as far as to call the module, which does not happen."""
+        with Calls(self.module, instead=not_called) as calls:
+            self.run(name, argv, folder)
+        return {"called": calls.called}
+
+    # their parts
+
+    def run(self, name: str, argv: List[str], folder: Optional[str]) -> Tuple[Any, Optional[str]]:
+        """A program's exit status, and what it failed of."""
         sys.argv = [os.path.join(self.programs, name), *map(local, argv)]
         if folder:
             os.chdir(folder)
@@ -179,10 +335,11 @@ class Guest:
             runpy.run_path(sys.argv[0], run_name="__main__")
         except SystemExit as ended:
             # Releases 1.3.0 to 2.5.1 exit with the answer itself, which is no exit status.
-            return {"exit": ended.code if ended.code is None or isinstance(ended.code, int) else "other"}
-        return {"exit": 0}
-
-    # their parts
+            return ended.code if ended.code is None or isinstance(ended.code, int) else "other", None
+        except BaseException as error:
+            traceback.print_exc()
+            return 1, described(error)
+        return 0, None
 
     def arguments(self, files: Dict[str, Dict[str, Any]], arguments: Dict[str, Any]) -> Dict[str, Any]:
         """Fresh for every item: modules change what they are given."""
@@ -197,6 +354,53 @@ class Guest:
                 if default is not MISSING:
                     given[name] = copy.deepcopy(default)
         return given
+
+
+class Calls:
+    """Sees whether the module is called meanwhile, and what it raises: a program of DEEPaaS' may fail before and
+    after."""
+
+    METHODS = ("predict", "predict_data")
+
+    def __init__(self, module: Any, instead: Optional[Callable[..., Any]] = None) -> None:
+        """instead: what is called in the module's place."""
+        self.module, self.instead = module, instead
+        self.own = {}  # type: Dict[str, Any]
+        self.called = False
+        self.raised = None  # type: Optional[str]
+        self.lacks = None  # type: Optional[Dict[str, str]]
+
+    def __enter__(self) -> "Calls":
+        for name in self.METHODS:
+            method = getattr(self.module, name, None)
+            if callable(method):
+                own = getattr(self.module, "__dict__", {}).get(name, MISSING)
+                setattr(self.module, name, self.seen(method))
+                self.own[name] = own
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        for name, own in self.own.items():
+            if own is MISSING:
+                delattr(self.module, name)
+            else:
+                setattr(self.module, name, own)
+
+    def seen(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(method)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self.called = True
+            try:
+                return (self.instead or method)(*args, **kwargs)
+            except BaseException as error:
+                self.raised, self.lacks = described(error), lacking(error)
+                raise
+
+        return call
+
+
+def not_called(*_: Any, **__: Any) -> None:
+    raise SystemExit(0)
 
 
 def missing_marker() -> Any:
@@ -382,40 +586,78 @@ def uploads(name: str, field: Any, path: str, media_type: Optional[str]) -> Any:
 # its answer
 
 
-def write_result(result: Any, accept: Optional[str], output: str) -> Dict[str, Any]:
+def write_result(result: Any, accept: Optional[str], output: str, results: List[str]) -> Dict[str, Any]:
     """An answer as the REST API would send it: JSON, which may be in what is returned, or the bytes of a file."""
     try:
-        return write_any(result, accept, output)
+        return write_any(result, accept, output, results)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise Refused("disk", "the answer cannot be written to the local disk: %s" % error.strerror) from None
 
 
-def write_any(result: Any, accept: Optional[str], output: str) -> Dict[str, Any]:
+def write_any(result: Any, accept: Optional[str], output: str, results: List[str]) -> Dict[str, Any]:
     if hasattr(result, "read"):
         name = getattr(result, "name", None)
         rewind(result)
-        if isinstance(name, str) and name.endswith(".json"):
-            return write_json(parsed(result.read()), output)
-        with open(output, "wb") as target:
-            piece = result.read(1 << 20)
-            while piece:
-                target.write(piece.encode("utf-8") if isinstance(piece, str) else piece)
-                piece = result.read(1 << 20)
-        return {"form": "bytes", "media_type": accept, "name": name if isinstance(name, str) else None}
+        if not isinstance(name, str):
+            return write_file(pieces_of(result), accept, None, output)
+        if name.endswith(".json"):
+            return write_json(parsed(result.read()), output, results)
+        return write_file(pieces_of(result), accept, name, output)
     if isinstance(result, (bytes, bytearray, memoryview)):
-        with open(output, "wb") as target:
-            target.write(result)
-        return {"form": "bytes", "media_type": accept, "name": None}
-    if isinstance(result, str) and accept and accept.startswith("text/"):
-        with open(output, "w", encoding="utf-8", errors="backslashreplace") as target:
-            target.write(result)
-        return {"form": "bytes", "media_type": accept, "name": None}
-    return write_json(result, output)
+        return write_file([result], accept, None, output)
+    if isinstance(result, str) and is_text(accept):
+        return write_file([result.encode("utf-8", "backslashreplace")], accept, None, output)
+    refuse(missing_file(result, accept))
+    return write_json(result, output, results)
 
 
-def write_json(result: Any, output: str) -> Dict[str, Any]:
+def pieces_of(stream: Any) -> Iterator[bytes]:
+    piece = stream.read(1 << 20)
+    while piece:
+        yield piece.encode("utf-8") if isinstance(piece, str) else piece
+        piece = stream.read(1 << 20)
+
+
+def write_file(pieces: Iterable[Any], accept: Optional[str], name: Optional[str], output: str) -> Dict[str, Any]:
+    beginning = b""
+    with open(output, "wb") as target:
+        for piece in pieces:
+            beginning = beginning or bytes(piece[:LOOKED_AT])
+            target.write(piece)
+    refuse(file_fault(beginning, accept if is_binary(accept) or not name else mimetypes.guess_type(name)[0]))
+    return {"form": "bytes", "media_type": accept, "name": name}
+
+
+def refuse(fault: Any) -> None:
+    if fault is not None:
+        raise Refused("answer", fault.message, hint=fault.hint)
+
+
+def file_behind(result: Any, since: float, scratch: str, output: str) -> Optional[Dict[str, Any]]:
+    """Path, device and inode of the file that an answer was read from, where another process may have written to it
+    since the prediction began; None where it has not changed, or lies in a folder that is this process's own."""
+    name = getattr(result, "name", None)
+    if not (hasattr(result, "read") and isinstance(name, (str, bytes))):
+        return None
+    path = os.path.realpath(os.fsdecode(name))
+    private = scratch, os.path.dirname(os.path.realpath(output))
+    if any(path.startswith(folder + os.sep) for folder in private):
+        return None
+    try:
+        found = os.fstat(result.fileno())
+    except Exception:  # it is closed, or only looks like a file
+        try:
+            found = os.stat(path)
+        except (OSError, ValueError):
+            return None
+    # The kernel stamps files by a clock that is some milliseconds behind.
+    changed = found.st_ctime > since - 0.1
+    return {"path": path, "device": found.st_dev, "inode": found.st_ino} if changed else None
+
+
+def write_json(result: Any, output: str, results: List[str]) -> Dict[str, Any]:
     """Strict JSON. A large answer is checked here, where it is an object anyway: parsed it takes ten times its text."""
     try:
         value = plain_keys(result)
@@ -428,9 +670,7 @@ def write_json(result: Any, output: str) -> Dict[str, Any]:
     if small is not None:
         return {"form": "json", "answer": small}
     if os.path.getsize(output) > LARGEST:
-        fault = disguised_error(value)
-        if fault is not None:
-            raise Refused("answer", fault)
+        refuse(disguised_error(value, results))
     return {"form": "json"}
 
 
@@ -456,7 +696,8 @@ def parsed(text: Any) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Refused("answer", "the module's answer is not JSON (%s): %r" % (error, text[:80])) from None
+        told = "%s): %r" % (error, text[:80]) if text.strip() else "it is an empty file)"
+        raise Refused("answer", "the module's answer is not JSON (" + told) from None
 
 
 def rewind(stream: Any) -> None:

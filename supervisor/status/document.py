@@ -161,6 +161,11 @@ class Record:
             self._module, self._choice = module, choice
             self._seconds["model"] = seconds
 
+    def runs_by(self, choice: Choice) -> None:
+        """Items are run in another way than was chosen."""
+        with self._lock:
+            self._choice = choice
+
     def keeps(self, items_uri: str | None, results_table: str | None) -> None:
         """Where the list of all items and the table of results will be."""
         with self._lock:
@@ -264,6 +269,11 @@ class Record:
     def ended(self) -> int:
         """Items that are done, skipped or failed."""
         return sum(self._states.values())
+
+    @property
+    def unended(self) -> bool:
+        """Whether there is more work than has ended, or may be."""
+        return self._total is None or self._total > self.ended
 
     @property
     def several(self) -> bool:

@@ -84,6 +84,11 @@ class Publisher:
         self._reporter.model_ready(self._record)
         self._keeper.changed = True
 
+    def runner_changed(self, choice: Choice) -> None:
+        """Items are run in another way than was chosen."""
+        self._record.runs_by(choice)
+        self._keeper.changed = True
+
     def item(self, outcome: Outcome) -> None:
         """One item has ended. Called in the order of the work, from one thread at a time."""
         self._record.add(outcome)

@@ -296,6 +296,11 @@ CASES = (
     Case(module="data_key", outcome=Answers(values={"files": "recording.wav"})),
     Case(module="dumps_environment", outcome=Answers(holds=_keeps_secrets)),
     Case(module="eats_memory", arguments={"megabytes": 64}, outcome=Answers(values={"megabytes": 64})),
+    Case(
+        module="empty_file",
+        outcome=Fails(code=65, says="the module answered with an empty file"),
+        cli=(Refused(says=OTHER_TYPE.format("image/png")),),
+    ),
     Case(module="encoded_twice", outcome=Answers(values='{"label": "speech"}')),
     Case(
         module="every_type",
@@ -306,6 +311,12 @@ CASES = (
     Case(
         module="exits_on_import", outcome=FailsFirst(code=78, says=r"exits_on_import fails to import: .*sys.exit\(0\)")
     ),
+    Case(
+        module="fixed_file",
+        outcome=Gives(suffix=".bin", holds=(b"made of " + CONTENT).__eq__),
+        cli=(Refused(says=OTHER_TYPE.format("application/octet-stream")),),
+    ),
+    Case(module="fixed_scratch", outcome=Answers(values={"made_of": CONTENT.decode()})),
     Case(module="floods_stderr", outcome=Answers(values={"written": 13000000})),
     Case(module="floods_stdout", outcome=Answers(values={"printed": 13000000})),
     Case(module="forks_daemon", outcome=Answers(holds=lambda answer: answer["daemon"] > 1)),
@@ -419,8 +430,7 @@ CASES = (
     Case(module="raises", outcome=Fails(code=65, says="ValueError: the recording is silent: 0 of 16000 samples")),
     Case(
         module="raises_system_exit0",
-        outcome=Fails(code=65, says=r"ended the interpreter, sys.exit\(0\)"),
-        cli=(Tried(says="deepaas-cli .* ended with status 0 and wrote no answer"),),
+        outcome=Fails(code=65, says=r"the module failed: the module ended the interpreter, sys.exit\(0\)"),
     ),
     Case(
         module="raw_bytes",
@@ -431,6 +441,9 @@ CASES = (
     Case(module="removes_upload", outcome=NAMED),
     Case(module="renames_upload", outcome=Answers(values={"size": 100})),
     Case(module="says_error", outcome=Fails(code=65, says="answered with an error: the recording cannot be decoded")),
+    Case(
+        module="says_sentence", outcome=Fails(code=65, says="the module answered with a text: Invalid crop coordinates")
+    ),
     Case(module="segfault", outcome=Fails(code=65, says="killed by SIGSEGV in the middle of a prediction")),
     Case(module="sets_signal_handlers", outcome=Answers(values={"ignored": 5})),
     Case(module="slow", arguments={"seconds": 0.1}, outcome=Answers(values={"slept": 0.1})),
@@ -442,6 +455,12 @@ CASES = (
         cli=(Refused(says=OTHER_TYPE.format("text/csv")),),
     ),
     Case(
+        module="text_for_picture",
+        arguments={"accept": "image/png"},
+        outcome=Fails(code=65, says="answered with a text where image/png was due: Model not found."),
+        cli=(Refused(says=OTHER_TYPE.format("image/png")),),
+    ),
+    Case(
         module="two_files",
         input_field="image",
         outcome=FailsFirst(code=64, says=r"two_files needs further files beside image: mask"),
@@ -450,5 +469,9 @@ CASES = (
     Case(module="uses_multiprocessing", outcome=Answers(values={"squares": [1, 4, 9]})),
     Case(module="wants_content_type", file="photo.png", outcome=Answers(values={"content_type": "image/png"})),
     Case(module="warm_raises", outcome=Fails(code=78, says="the module failed in warm: OSError: weights.h5: no such")),
+    Case(
+        module="wraps_errors",
+        outcome=Fails(code=65, says="the module failed: OSError: models/weights.h5: no such file"),
+    ),
     Case(module="writes_to_upload", outcome=Answers(values={"size": 121})),
 )

@@ -18,6 +18,11 @@ class Run:
     @property
     def chosen(self) -> str | None:
         """The runner that was chosen; None where it ended before."""
+        return next((str(e["runner"]["name"]) for e in self.ended.events if e["event"] == "model"), None)
+
+    @property
+    def ran(self) -> str | None:
+        """The runner that the status names in the end."""
         name: str | None = self.ended.status.get("runner", {}).get("name")
         return name
 

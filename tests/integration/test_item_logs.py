@@ -29,7 +29,7 @@ def line(folder: Path, name: str, **more: object) -> dict[str, object]:
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_the_log_of_an_item_is_its_own(workers: str, model: Supervisor, tmp_path: Path) -> None:
     lines = [line(tmp_path, name) for name in ("good.wav", "bad.wav", "bad2.wav")]
-    ended = run(model, tmp_path, *lines, JOB_WORKERS=workers)
+    ended = run(model, tmp_path, *lines, JOB_WORKERS=workers, SUPERVISOR_COPIES="many")
     assert ended.code == 65
     _, bad, other = ended.status["items"]
     for item, name in ((bad, "bad.wav"), (other, "bad2.wav")):

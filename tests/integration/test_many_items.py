@@ -77,7 +77,7 @@ def test_everything_below_a_prefix_is_done_by_one_model(told: Supervisor, seawee
 
 def test_items_are_told_in_the_order_of_the_listing(told: Supervisor, seaweedfs: S3Server) -> None:
     put(seaweedfs, 20, n2="sleep 0.3", n7="raise no")
-    told("run", **job(seaweedfs, JOB_WORKERS="2"))
+    told("run", **job(seaweedfs, JOB_WORKERS="2", SUPERVISOR_COPIES="many"))
     inputs = [str(line["input"]).rpartition("/")[2] for line in listed(seaweedfs)]
     assert inputs == [f"{number:03}.txt" for number in range(20)]
 
@@ -141,7 +141,8 @@ def test_an_item_whose_model_died_by_chance_is_done_at_the_second_try(
 
 def test_several_workers_share_the_items(told: Supervisor, seaweedfs: S3Server) -> None:
     put(seaweedfs, 12)
-    ended = told("run", **job(seaweedfs, JOB_WORKERS="3", JOB_PREDICT_ARGS='{"seconds": 0.1}'))
+    several = {"JOB_WORKERS": "3", "SUPERVISOR_COPIES": "many"}
+    ended = told("run", **job(seaweedfs, **several, JOB_PREDICT_ARGS='{"seconds": 0.1}'))
     assert ended.code == 0, ended.stderr
     found = results(seaweedfs)
     assert len({answer["pid"] for answer in found.values()}) == 3

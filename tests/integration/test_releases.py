@@ -42,6 +42,7 @@ def test_auto_gives_the_right_answer_or_failure(
     assert auto.chosen == case.choice(column)
     if case.outcome.code == 0:
         assert auto.used == ("deepaas-cli" if case.not_by_cli(column) is None else "worker")
+        assert auto.ran == auto.used
 
 
 @pytest.mark.releases

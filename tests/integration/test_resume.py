@@ -29,7 +29,7 @@ def predict(**kwargs):
     if kind == "json":
         return {"size": len(content), "top": kwargs["top"]}
     answer = open(os.path.join(tempfile.mkdtemp(), "answer." + kind), "w+b")
-    answer.write(b"%d bytes, top %d" % (len(content), kwargs["top"]))
+    answer.write(b"\\0%d bytes, top %d" % (len(content), kwargs["top"]))  # a text would be none of these files
     answer.flush()
     return answer
 """

@@ -137,4 +137,4 @@ def started(folder: Path, workers: int, **variables: str) -> "subprocess.Popen[s
     for item in range(workers):
         (folder / f"in/{item}.wav").write_bytes(b"RIFF")
     job = {"JOB_INPUT": f"{folder}/in/", "JOB_OUTPUT": str(folder / "out"), "JOB_GRACE": "0.5", "JOB_RUNNER": "worker"}
-    return bare(folder).start("run", **job, JOB_WORKERS=str(workers), **variables)
+    return bare(folder).start("run", **job, JOB_WORKERS=str(workers), SUPERVISOR_COPIES="many", **variables)

@@ -34,7 +34,9 @@ def run(model: Supervisor, folder: Path, names: list[str], **variables: str) -> 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_what_predictions_leave_does_not_grow(workers: str, tmp_path: Path) -> None:
     names = [f"{number:02}.wav" for number in range(30)]
-    ended, answers = run(image_of(tmp_path, "leaves_temp"), tmp_path, names, JOB_WORKERS=workers)
+    ended, answers = run(
+        image_of(tmp_path, "leaves_temp"), tmp_path, names, JOB_WORKERS=workers, SUPERVISOR_COPIES="many"
+    )
     assert ended.code == 0, ended.stderr
     assert len(answers) == 30
     # Of the first prediction nobody knows what the module still wants.
@@ -50,7 +52,9 @@ def test_what_predictions_leave_does_not_grow_under_python_3_6(tmp_path: Path) -
 
 def test_what_failed_predictions_leave_does_not_grow_either(tmp_path: Path) -> None:
     names = [f"{'bad' if number % 5 else 'good'}{number:02}.wav" for number in range(40)] + ["z.wav"]
-    ended, answers = run(image_of(tmp_path, "leaves_temp"), tmp_path, names, JOB_MAX_FAILURES="40")
+    ended, answers = run(
+        image_of(tmp_path, "leaves_temp"), tmp_path, names, JOB_MAX_FAILURES="40", JOB_GIVE_UP_AFTER="0"
+    )
     assert ended.code == 0, ended.stderr
     # "bad…" come first: twenty of them may leave what they like.
     assert max(answer["found"] for answer in answers) <= 22 * WORKING_FILES

@@ -43,6 +43,8 @@ def test_what_is_not_said_has_its_default() -> None:
         ("JOB_INCLUDE", "*.wav, day 1/*.mp3,\n*.flac\r\n", "include", ("*.wav", "day 1/*.mp3", "*.flac")),
         ("JOB_EXCLUDE", "old/*", "exclude", ("old/*",)),
         ("JOB_WORKERS", "64", "workers", 64),
+        ("JOB_WORKERS", "auto", "workers", "auto"),
+        ("JOB_GIVE_UP_AFTER", "0", "give_up_after", 0),
         ("JOB_RESULTS_TABLE", "s3://recordings/tables", "results_table", "s3://recordings/tables/"),
         ("JOB_GRACE", "5", "grace", 5.0),
         ("JOB_RUN_AS", "1000:100", "run_as", "1000:100"),
@@ -86,7 +88,8 @@ def test_an_empty_variable_counts_as_unset(variable: job.Variable) -> None:
         ("JOB_PREDICT_TIMEOUT", "inf", "above 0"),
         ("JOB_WORKERS", "0", "1 to 64"),
         ("JOB_WORKERS", "65", "1 to 64"),
-        ("JOB_WORKERS", "two", "1 to 64"),
+        ("JOB_WORKERS", "two", "1 to 64, or auto"),
+        ("JOB_GIVE_UP_AFTER", "never", "whole number"),
         ("JOB_GRACE", "-1", "above 0"),
         ("JOB_RUN_AS", "1000:1000:1", "a uid"),
         ("JOB_REQUEST_PAYER", "Requester", "did you mean requester"),
@@ -444,3 +447,31 @@ def test_any_environment_is_a_job_or_bad_usage(environ: dict[str, str], flags: d
         spec = job.salvage(environ, by_dest)
     assert "/" not in spec.identity.name
     assert spec.status_uri is None or spec.status_uri
+
+
+# what the image says of its module
+
+
+def test_what_an_image_says_of_its_module_is_read() -> None:
+    image = read(
+        SUPERVISOR_COPIES="many", SUPERVISOR_NETWORK="at start", SUPERVISOR_RESULTS="application/json, Text/Plain,"
+    ).image
+    assert (image.copies, image.network, image.results) == ("many", "at start", ("application/json", "text/plain"))
+    nothing = read(SUPERVISOR_COPIES="", SUPERVISOR_NETWORK="", SUPERVISOR_RESULTS="").image
+    assert (nothing.copies, nothing.network, nothing.results) == (None, None, ())
+
+
+@pytest.mark.parametrize("workers", ["2", "64"])
+@pytest.mark.parametrize(("copies", "says"), [("", "is not set"), ("1", "says '1'"), ("Many", "says 'Many'")])
+def test_several_copies_need_the_modules_word(workers: str, copies: str, says: str) -> None:
+    spec = read(**INPUT, JOB_WORKERS=workers, SUPERVISOR_COPIES=copies)
+    with pytest.raises(BadUsage, match=f"JOB_WORKERS is {workers}, but .* SUPERVISOR_COPIES {says}") as refused:
+        spec.require_complete()
+    assert "`copies: many`" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("workers", "copies"), [("1", ""), ("auto", ""), ("auto", "1"), ("2", "many"), ("auto", "many")]
+)
+def test_other_numbers_need_none(workers: str, copies: str) -> None:
+    read(**INPUT, JOB_WORKERS=workers, SUPERVISOR_COPIES=copies).require_complete()

@@ -34,10 +34,27 @@ def test_every_release_carries_a_file_with_simple_arguments(release: str) -> Non
 
 @pytest.mark.parametrize(
     ("release", "says"),
-    [("2.3.0", "cannot start"), ("2.3.1", "cannot start"), ("1.2.1", "is not known here")],
+    [
+        ("2.3.0", "cannot start"),
+        ("2.3.1", "cannot start"),
+        ("1.2.1", "is not known here"),
+        ("2.7.0", "is not known here"),
+        ("3.0.0", "is not known here"),
+        ("3.1.0.dev12", "is not known here"),
+        ("2.6.1.dev3", "is not known here"),
+        ("2.6.0rc1", "is not known here"),
+        ("0.0.0", "is not known here"),
+        ("dev", "is not known here"),
+    ],
 )
 def test_a_release_whose_program_does_not_work_carries_nothing(release: str, says: str) -> None:
     assert says in limit(release)
+
+
+@pytest.mark.parametrize("release", ["2.7.0", "3.0.0", "2.6.1.dev3"])
+def test_the_older_program_of_such_a_release_carries_nothing_either(release: str) -> None:
+    birds = module(UPLOAD, deepaas=release, has_predict_data=True)
+    assert "is not known here" in (predict_limit(birds, installed("deepaas-predict"), UPLOAD, {}) or "")
 
 
 def test_without_the_program_there_is_no_way() -> None:

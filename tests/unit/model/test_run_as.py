@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from supervisor.machine.users import User
 from supervisor.model import guest
 from supervisor.model.find import Installation
 from supervisor.model.guest import Guest
+from supervisor.model.process_tree import processes
 from supervisor.model.runner import _require_file
 
 NOBODY = User(uid=65534, gid=65534)
@@ -65,6 +67,45 @@ def job_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield folder
     shutil.rmtree(folder)
     shutil.rmtree(shared)
+
+
+KILLED = """
+import os, sys, time
+from pathlib import Path
+from supervisor.machine.users import User
+from supervisor.model import guest
+from supervisor.model.find import Installation
+shared = Path(sys.argv[1])
+guest.WORKER = shared / "model" / "worker.py"
+installation = Installation(python=Path(sys.argv[2]), programs_folder=shared, programs=(), on_path=True)
+one = guest.Guest(installation, {"PATH": os.defpath}, shared, print, user=User(uid=65534, gid=65534))
+one.send("program", name="hangs", argv=[], folder=None)
+print(one.tree.pid, flush=True)
+time.sleep(600)
+"""
+HANGS = "import ctypes; print('hangs', flush=True); ctypes.PyDLL(None).sleep(600)"
+
+
+@AS_ROOT
+@pytest.mark.skipif(PYTHON is None, reason="no Python that another user may run")
+def test_another_users_guest_goes_with_a_supervisor_that_is_killed_outright(job_folder: Path) -> None:
+    job_folder.chmod(0o755)
+    for room in ("model", "machine"):  # the worker loads some of those beside it
+        shutil.copytree(Path(guest.__file__).parents[1] / room, job_folder / room)
+    (job_folder / "hangs").write_text(HANGS)
+    command = [sys.executable, "-c", KILLED, str(job_folder), str(PYTHON)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as supervisor:
+        assert supervisor.stdout
+        words = [supervisor.stdout.readline().strip() for _ in range(2)]
+        pid = next(int(word) for word in words if word.isdigit())
+        session = [p.pid for p in processes() if p.session == pid]
+        supervisor.kill()
+        assert "hangs" in words
+        assert len(session) == 2, "the guest and its watcher"
+        deadline = time.monotonic() + 2
+        while any(p.session == pid and p.state != "Z" for p in processes()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert [p for p in processes() if p.session == pid and p.state != "Z"] == []
 
 
 @AS_ROOT

@@ -1,9 +1,11 @@
 """Lines as frameworks really print them, with and without a GPU that they use."""
 
+from collections.abc import Iterable
+
 import pytest
 
 from supervisor.machine.device import Device, Gpu
-from supervisor.model.silent_fallback import FallbackDetector, sign_in
+from supervisor.model.silent_fallback import Evidence, FallbackDetector, sign_in, words_of
 
 CUDA = Device(kind="cuda", gpus=(Gpu(name="Tesla T4", memory=15843721216),), driver="12.4")
 CPU = Device(kind="cpu")
@@ -78,37 +80,104 @@ def test_what_is_printed_beside_a_gpu_in_use_means_nothing(line: str) -> None:
     assert sign_in(line) is None
 
 
+def watch(device: Device = CUDA, *lines: str, words: Iterable[str] = ()) -> FallbackDetector:
+    """One that has been told of an item, and read those lines."""
+    detector = FallbackDetector(device, lambda line: None)
+    detector.begin(words)
+    for line in lines:
+        detector.line(line)
+    return detector
+
+
+NOT_LOADED, LOADED = Evidence(driver=False), Evidence(driver=True)
+GIVES_UP = "failed call to cuInit: CUDA_ERROR_UNKNOWN"
+
+
 def test_the_line_is_quoted_and_passed_on() -> None:
     passed: list[str] = []
-    watch = FallbackDetector(CUDA, passed.append)
+    detector = FallbackDetector(CUDA, passed.append)
 
-    watch.line("ready")
-    watch.line("  CUDA is not available, so be patient")
+    detector.line("ready")
+    detector.line("  CUDA is not available, so be patient")
 
     assert passed == ["ready", "  CUDA is not available, so be patient"]
-    seen = "PyTorch has fallen back to the CPU; the model's log says: CUDA is not available, so be patient"
-    assert watch.take() == seen
+    assert detector.seen
+    told = "PyTorch has fallen back to the CPU; the model's log says: CUDA is not available, so be patient"
+    assert detector.verdict(NOT_LOADED) == (True, told)
 
 
 def test_a_fallback_is_told_once_however_often_it_is_printed() -> None:
-    watch = FallbackDetector(CUDA, lambda line: None)
-    watch.line("failed call to cuInit: CUDA_ERROR_UNKNOWN")
-    watch.line("Cannot dlopen some GPU libraries.")
-
-    assert "CUDA_ERROR_UNKNOWN" in (watch.take() or "")
-    watch.line("Cannot dlopen some GPU libraries.")
-    assert watch.take() is None
+    detector = watch(CUDA, GIVES_UP, "Cannot dlopen some GPU libraries.")
+    assert "CUDA_ERROR_UNKNOWN" in detector.verdict(NOT_LOADED)[1]
+    detector.line("Cannot dlopen some GPU libraries.")
+    assert not detector.seen
 
 
 def test_on_the_cpu_it_is_no_fallback() -> None:
-    watch = FallbackDetector(CPU, lambda line: None)
-    watch.line("failed call to cuInit: CUDA_ERROR_NO_DEVICE")
-
-    assert watch.take() is None
+    assert not watch(CPU, GIVES_UP).seen
 
 
 def test_a_long_line_is_quoted_in_part() -> None:
-    watch = FallbackDetector(CUDA, lambda line: None)
-    watch.line("CUDA is not available " + "x" * 8000)
+    assert len(watch(CUDA, "CUDA is not available " + "x" * 8000).verdict(NOT_LOADED)[1]) < 400
 
-    assert len(watch.take() or "") < 400
+
+# A phrase is no fallback yet.
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3://bucket/in/CUDA is not available.wav",
+        "/data/CUDA is not available",
+        "https://host/CUDA%20is%20not%20available.wav",
+        "s3://bucket/CUDA is not available/1.wav",
+        "s3://bucket/failed call to cuInit: 7.wav",
+    ],
+)
+@pytest.mark.parametrize("line", ["predicting on {}", "[{}] 3 of 5", "{}.wav: done", "/tmp/x/{}"])
+def test_an_items_own_name_is_no_sign(uri: str, line: str) -> None:
+    names = [name for name in words_of(uri) if sign_in(name) and "/" not in name]
+    assert names
+    for name in names:
+        assert not watch(CUDA, line.format(name), words=words_of(uri)).seen
+
+
+def test_a_sign_beside_such_a_name_is_one() -> None:
+    words = words_of("s3://bucket/CUDA is not available.wav")
+    detector = watch(CUDA, "CUDA is not available.wav: failed call to cuInit: CUDA_ERROR_NO_DEVICE", words=words)
+    assert detector.seen
+
+
+def test_the_name_of_an_item_that_came_before_is_no_sign_either() -> None:
+    detector = watch(CUDA, words=words_of("/in/CUDA is not available.wav"))
+    detector.begin(words_of("/in/2.wav"))
+    detector.line("CUDA is not available.wav took 3 s")
+    assert not detector.seen
+
+
+@pytest.mark.parametrize(
+    ("lines", "evidence", "fallen_back"),
+    [
+        ([GIVES_UP], NOT_LOADED, True),
+        ([GIVES_UP], LOADED, False),
+        ([GIVES_UP], Evidence(), False),
+        ([GIVES_UP], Evidence(driver=True, grown=0), True),
+        ([GIVES_UP], Evidence(driver=True, grown=300 * 2**20), False),
+        ([GIVES_UP], Evidence(driver=False, grown=300 * 2**20), True),  # another job's, on the same GPU
+        ([GIVES_UP, GIVES_UP], LOADED, False),
+        ([GIVES_UP, "Cannot dlopen some GPU libraries."], LOADED, True),
+        ([GIVES_UP, "Cannot dlopen some GPU libraries."], Evidence(), True),
+        ([GIVES_UP, "Cannot dlopen some GPU libraries."], Evidence(driver=True, grown=300 * 2**20), False),
+    ],
+)
+def test_a_fallback_is_one_where_something_else_says_so(
+    lines: list[str], evidence: Evidence, fallen_back: bool
+) -> None:
+    assert watch(CUDA, *lines).verdict(evidence)[0] is fallen_back
+
+
+def test_what_nothing_else_bears_out_is_told_as_that() -> None:
+    alone = watch(CUDA, GIVES_UP).verdict(LOADED)[1]
+    assert alone.startswith(f"the model's log says: {GIVES_UP}; nothing else shows that TensorFlow has fallen back")
+    used = watch(CUDA, GIVES_UP).verdict(Evidence(driver=True, grown=300 * 2**20))[1]
+    assert used == f"the model's log says: {GIVES_UP}; but it uses 300 MiB on the GPU"

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from supervisor.failures import ItemFailed
+from supervisor.model.answer_rules import disguised_error, file_fault, missing_file
 from supervisor.model.strict_json import rewrite
-from supervisor.model.worker import disguised_error
 
 BIG = "x" * 3_000_000  # parsed in a process of its own
 
@@ -39,10 +39,17 @@ def settled(folder: Path, text: str | bytes, form: str = "json") -> bytes:
         ({"predictions": {"error": "no sound"}}, "under predictions: no sound"),
         ({"predictions": {"a.wav": {"error": "no sound"}}}, "under predictions at 0: no sound"),
         ('{"status": "error", "message": "no sound"}', "error: no sound"),
+        ({"Error": "not implemented"}, "error: not implemented"),
+        ({"Status": "ERROR", "Message": "no sound"}, "error: no sound"),
+        ("", "answered nothing (an empty text)"),
+        (" \n", "answered nothing (an empty text)"),
+        ("null", "answered nothing (an empty text)"),
     ],
 )
 def test_an_error_in_disguise_is_found(answer: Any, says: str) -> None:
-    assert says in (disguised_error(answer) or "")
+    fault = disguised_error(answer)
+    assert fault is not None
+    assert says in fault.message
 
 
 @pytest.mark.parametrize(
@@ -50,10 +57,8 @@ def test_an_error_in_disguise_is_found(answer: Any, says: str) -> None:
     [
         {},
         [],
-        "",
         0,
         False,
-        "error",
         [None],
         {"error_rate": 0.1},
         {"errors": []},
@@ -68,10 +73,129 @@ def test_an_error_in_disguise_is_found(answer: Any, says: str) -> None:
         {"predictions": [{"error": 0.5}]},
         {"label": {"error": "the third level is the module's own affair"}},
         '{"error": 0.03}',
+        {"Error": 0.03},
+        "0.93",
+        "[]",
+        ['[{"label": "cat"}]'],
+        ["cat"],
+        ["cat", "dog"],
+        ["golden retriever"],
+        ["Quercus robur L."],
+        ["Gadus sp."],
+        ["/m/01g317"],
+        ["Model not found.", 0.5],
+        {"label": "Model not found."},
+        {"predictions": "golden retriever"},
+        {"predictions": ["Good morning."]},
     ],
 )
 def test_an_innocent_answer_is_one(answer: Any) -> None:
     assert disguised_error(answer) is None
+
+
+TEXTS = [
+    ("Model not found.", "with a text: Model not found."),
+    ("speech", "with a text: speech"),
+    ('"Model not found."', "with a text: Model not found."),
+    ("{'label': 1}", "with a text: {'label': 1}"),
+    ("two\n  lines", "with a text: two lines"),
+    (["Invalid crop: ensure that x2 > x1 and y2 > y1."], "with a text: Invalid crop"),
+    (["It is not there!"], "with a text: It is"),
+    ("/tmp/tmpx8a/result.png", "with the name of a file: /tmp/tmpx8a/result.png"),
+    (["/tmp/result.png"], "with the name of a file: /tmp/result.png"),
+    ("<!DOCTYPE html>\n<html><title>502</title>", "with an HTML page: <!DOCTYPE html> <html>"),
+]
+
+
+@pytest.mark.parametrize(("answer", "says"), TEXTS)
+def test_a_text_is_no_answer(answer: Any, says: str) -> None:
+    fault = disguised_error(answer)
+    assert fault is not None
+    assert says in fault.message
+    assert len(fault.message) < 600
+
+
+@pytest.mark.parametrize("answer", [answer for answer, _ in TEXTS])
+def test_of_a_module_that_is_declared_to_answer_texts_it_is_one(answer: Any) -> None:
+    assert disguised_error(answer, ("application/json", "text/plain")) is None
+
+
+@pytest.mark.parametrize("answer", ["", None, {"error": "no sound"}])
+def test_such_a_modules_errors_are_errors_all_the_same(answer: Any) -> None:
+    assert disguised_error(answer, ("text/plain",)) is not None
+
+
+def test_a_text_says_how_to_declare_it() -> None:
+    fault = disguised_error("Good morning.")
+    assert fault is not None
+    assert "text/plain among `results` in images/<module>.yaml" in fault.hint
+    assert "SUPERVISOR_RESULTS=text/plain" in fault.hint
+
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
+
+
+@pytest.mark.parametrize(
+    ("beginning", "media_type", "says"),
+    [
+        (b"", "image/png", "with an empty file"),
+        (b"", None, "with an empty file"),
+        (b"", "text/csv", "with an empty file"),
+        (b"Model not found.", "image/png", "with a text where image/png was due: Model not found."),
+        (b"Model not found.", "image/*", "with a text where image/* was due: Model not found."),
+        (b"Model not found.", "application/zip", "with a text where application/zip was due"),
+        (b"Model not found.", "APPLICATION/ZIP; x=1", "with a text where"),
+        (b"no model", "application/pdf", "with a text where application/pdf was due"),
+        (b"no model", "video/mp4", "with a text where video/mp4 was due"),
+        (b'{"error": "no model"}', "image/png", 'with a text where image/png was due: {"error": "no model"}'),
+        ("señal nula".encode(), "image/tiff", "with a text where image/tiff was due: señal nula"),
+        ("señal nula".encode("latin-1"), "image/tiff", "with a text where image/tiff was due: señal nula"),
+        (("n" + "ñ" * 5000).encode()[:8192], "image/tiff", "with a text where image/tiff was due: nñ"),
+        (b"/tmp/xyz.png", "image/png", "with the name of a file where image/png was due: /tmp/xyz.png"),
+        (b" <html><body>502 Bad Gateway", "image/png", "with an HTML page where image/png was due"),
+    ],
+)
+def test_a_file_that_is_none_is_found(beginning: bytes, media_type: str | None, says: str) -> None:
+    fault = file_fault(beginning, media_type)
+    assert fault is not None
+    assert says in fault.message
+
+
+@pytest.mark.parametrize(
+    ("beginning", "media_type"),
+    [
+        (PNG, "image/png"),
+        (PNG, None),
+        (b"PK\x03\x04" + bytes(30), "application/zip"),
+        (b"%PDF-1.4\n1 0 obj << >> endobj\n", "application/pdf"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image/svg+xml"),
+        (b"P2 2 2 255 0 1 2 3", "image/x-portable-graymap"),
+        (b"start,end\n", "text/csv"),
+        (b"<html>", "text/html"),
+        (b"start,end\n", "application/octet-stream"),
+        (b"o cube", "model/obj"),
+        (b"start,end\n", None),
+        (bytes(range(256)), "image/png"),
+    ],
+)
+def test_a_file_that_may_be_one_is_left_alone(beginning: bytes, media_type: str | None) -> None:
+    assert file_fault(beginning, media_type) is None
+
+
+@pytest.mark.parametrize(
+    "answer", ["Model not found.", {"message": "No valid accept type found."}, [["no"], {"a": "no"}]]
+)
+def test_nothing_but_texts_where_a_file_was_due_is_no_answer(answer: Any) -> None:
+    fault = missing_file(answer, "image/*")
+    assert fault is not None
+    assert "where image/* was due: " in fault.message
+    assert missing_file(answer, "application/json") is None
+    assert missing_file(answer, None) is None
+
+
+@pytest.mark.parametrize("answer", [{"label": "cat", "probability": 0.9}, {}, [], None, 7, '{"a": 1}', ['[{"a": 1}]']])
+def test_json_where_a_file_was_due_is_the_modules_own_affair(answer: Any) -> None:
+    assert missing_file(answer, "image/png") is None
 
 
 @pytest.mark.parametrize("padding", ["", BIG])
@@ -80,7 +204,7 @@ def test_what_json_has_no_word_for_becomes_null(tmp_path: Path, padding: str) ->
     assert json.loads(settled(tmp_path, text)) == {"p": None, "scores": [None, None, 0.5], "padding": padding}
 
 
-@pytest.mark.parametrize("text", ['{"a": 1.0, "b": 12345678901234567890, "c": "\\u00fc"}', '"text"', "[]", "true"])
+@pytest.mark.parametrize("text", ['{"a": 1.0, "b": 12345678901234567890, "c": "\\u00fc"}', '"5"', "[]", "true"])
 def test_values_keep_their_precision(tmp_path: Path, text: str) -> None:
     assert json.loads(settled(tmp_path, text)) == json.loads(text)
 
@@ -97,6 +221,17 @@ def test_an_error_leaves_no_result(tmp_path: Path, padding: str) -> None:
     assert not (tmp_path / "result.json").exists()
 
 
+@pytest.mark.parametrize("padding", ["", BIG])
+def test_a_text_leaves_no_result_unless_it_is_declared(tmp_path: Path, padding: str) -> None:
+    with pytest.raises(ItemFailed, match="the module answered with a text: no model") as failed:
+        settled(tmp_path, json.dumps(f"no model {padding}"))
+    assert "SUPERVISOR_RESULTS=text/plain" in failed.value.hint
+    written = tmp_path / "written"
+    written.write_text(json.dumps(f"no model {padding}"))
+    rewrite(written, results=("image/png", "text/plain"))
+    assert json.loads(written.read_text()) == f"no model {padding}"
+
+
 @pytest.mark.parametrize("text", ["", "{", "{'a': 1}", b"\xff\xfe", "[" * 100_000, "{" + BIG])
 def test_what_is_no_json_is_told_with_its_beginning(tmp_path: Path, text: str | bytes) -> None:
     with pytest.raises(ItemFailed, match="the module's answer is not JSON") as failed:
@@ -110,7 +245,7 @@ def test_what_is_no_json_is_told_with_its_beginning(tmp_path: Path, text: str | 
         ("{'a': True, 'b': None, 'c': (1, 2)}", {"a": True, "b": None, "c": [1, 2]}),
         ("{'p': nan, 'q': -inf, 'r': [inf, -0.5]}", {"p": None, "q": None, "r": [None, -0.5]}),
         ("{1: 'a'}", {"1": "a"}),
-        ("'text'", "text"),
+        ("'[1]'", "[1]"),
     ],
 )
 def test_a_python_repr_becomes_json(tmp_path: Path, literal: str, values: Any) -> None:
