@@ -2,10 +2,17 @@
 
 An answer is an error in disguise where it is null, empty, or an object that says (its keys in any case)
 - `"status"`: "error", "fail", "failed" or "failure" (in any case), or
-- `"error"` with something behind it: true, a text, a list or an object that is not empty.
-This is asked of the answer itself, of the elements of a list, and of what lies under `predictions`; and of what a text
-holds that is JSON itself, for some modules encode their answer. Innocent are
-`"error_rate": 0.1`, `"errors": []`, `"error": null`, `"error": ""`, `"error": false` and `"error": 0.03`, a measure.
+- `"error"` with something behind it: true, a text, an object, or a list that holds one of these; or
+- `"success"`: false, and a `"message"`; or
+- nothing but texts, of which one under a name that fits any answer (`"result"`, `"message"`, ...) reads as an error:
+  "Error occurred. No folder", "ValueError: no sound", "Failed to open x". A module may that is declared to answer
+  texts.
+This is asked of the answer itself, of the elements of a list, of what lies under such a name (`predictions`) and of
+its elements; and of what a text holds that is JSON itself, for some modules encode their answer. Elements of a list
+under any other name are asked too (`multi-image`), where they have a text that explains: `"status": "failed"` alone may
+be what a module says of a part that it inspects. Innocent are `"error_rate": 0.1`, `"errors": []`, `"error": null`,
+`"error": ""`, `"error": "none"`, `"error": false`, `"error": 0.03` and `"error": [0.1, 0.2]`, measures, and
+`"result": "Error"`, a label.
 
 A text is no answer (`"Model not found."`, `"/tmp/result.png"`) where JSON was due, unless it is JSON itself or the
 module is declared to answer texts: `text/plain` among its results. Neither is a list that holds one sentence, or one
@@ -17,6 +24,7 @@ standard library.
 """
 
 import codecs
+import itertools
 import json
 import math
 import re
@@ -27,6 +35,10 @@ LARGEST = 32 * 1024 * 1024
 # Bytes from the beginning of a file by which it is known for a text.
 LOOKED_AT = 8 * 1024
 SAID_FAILED = frozenset({"error", "fail", "failed", "failure"})
+SAID_NOTHING = frozenset({"", "0", "false", "n/a", "nan", "no", "no error", "none", "null", "ok"})
+# Names that say of what lies under them no more than that it is the answer.
+ANSWERS = frozenset({"answer", "answers", "detail", "message", "msg", "output", "outputs", "response", "responses"})
+ANSWERS |= {"prediction", "predictions", "result", "results"}
 TEXTS = "text/plain"
 
 # Media types beside text/… whose files are text, and those whose files never are. Of others nothing is known.
@@ -41,6 +53,14 @@ _BINARY = re.compile(
 )
 _PAGE = re.compile(r"\s*(<!doctype\s+html|<html[\s>])", re.IGNORECASE)
 _FILE_NAME = re.compile(r"\s*/\S*\.\w{1,5}\s*$")
+# How texts begin that a module puts where its answer would be. "Error" alone may be a label, and "Failed" a verdict.
+_READS_AS_ERROR = re.compile(
+    r"\s*(traceback \(most recent call last\)|(an? )?([a-z]+ ){0,2}(error|exception)s?( has| have)? (occurred|raised)\b"
+    r"|(an? )?([a-z]+ )?(error|exception|failure)\s*[:!]\s*\S|(error|exception|failed|failure) (while|during|when) "
+    r"|(error|failure|failed) ([a-z]+ing|to [a-z]+) "
+    r"|(?-i:([A-Za-z_]\w*\.)*[A-Z]\w*(Error|Exception))(: |\())",
+    re.IGNORECASE,
+)
 _QUOTED = 500
 
 _SEE_LOG = "the module reports this itself: see its log, and whether the input is what it takes"
@@ -65,10 +85,12 @@ def disguised_error(answer: Any, results: Iterable[str] = ()) -> Optional[Fault]
         text = said[0] if is_lone_text(said) else said
         if isinstance(text, str):
             return text_fault(text)
-    for place, part in parts_of(said):
-        fault = fault_in(part) if isinstance(part, dict) else None
-        if fault is not None:
-            return Fault("the module answered with an error%s: %s" % (place, fault), _SEE_LOG)
+    for place, told in itertools.chain(
+        ((place, fault_in(part) or (None if TEXTS in results else error_text(part))) for place, part in parts_of(said)),
+        ((place, explained_fault(part)) for place, part in lists_elements(said)),
+    ):
+        if told is not None:
+            return Fault("the module answered with an error%s: %s" % (place, told), _SEE_LOG)
     return None
 
 
@@ -129,10 +151,10 @@ def text_in(beginning: bytes) -> Optional[str]:
 
 
 def is_lone_text(answer: Any) -> bool:
-    """Whether it is a list that holds one sentence, or one file's name, and nothing else; a label is neither."""
+    """Whether it is a list that holds one sentence, error or file's name, and nothing else; a label is none of them."""
     if not (isinstance(answer, list) and len(answer) == 1 and isinstance(answer[0], str)):
         return False
-    return is_sentence(answer[0]) or bool(_FILE_NAME.match(answer[0]))
+    return is_sentence(answer[0]) or reads_as_error(answer[0]) or bool(_FILE_NAME.match(answer[0]))
 
 
 def is_sentence(text: str) -> bool:
@@ -167,26 +189,89 @@ def leaves_of(answer: Any) -> Iterator[Any]:
 
 
 def parts_of(answer: Any) -> Iterator[Tuple[str, Any]]:
+    """What an answer consists of, each with its place: itself, the elements of a list, what lies under a name that fits
+    any answer, and the elements of that."""
     yield "", answer
-    within, where = (answer, "") if isinstance(answer, list) else (None, "")
-    if isinstance(answer, dict):
-        within, where = answer.get("predictions"), " under predictions"
-        yield where, within
-    elements = within if isinstance(within, list) else list(within.values()) if isinstance(within, dict) else []
-    for number, element in enumerate(elements):
-        yield "%s at %d" % (where, number), element
+    if isinstance(answer, list):
+        yield from elements_of(answer, "")
+    for name, value in answer.items() if isinstance(answer, dict) else ():
+        if fits_any_answer(name):
+            yield " under %s" % name, value
+            yield from elements_of(value, " under %s" % name)
 
 
-def fault_in(part: Dict[str, Any]) -> Optional[str]:
-    status, error = member(part, "status"), member(part, "error")
-    said = isinstance(status, str) and status.strip().lower() in SAID_FAILED
-    found = error is True or (isinstance(error, (str, list, dict)) and len(error) > 0)
-    if not (said or found):
+def lists_elements(answer: Any) -> Iterator[Tuple[str, Any]]:
+    """The elements of the lists that an answer has under other names."""
+    for name, value in answer.items() if isinstance(answer, dict) else ():
+        if isinstance(value, list) and not fits_any_answer(name):
+            yield from elements_of(value, " under %s" % str(name)[:_QUOTED])
+
+
+def elements_of(value: Any, place: str) -> Iterator[Tuple[str, Any]]:
+    elements = value if isinstance(value, list) else list(value.values()) if isinstance(value, dict) else []
+    return (("%s at %d" % (place, number), element) for number, element in enumerate(elements))
+
+
+def fits_any_answer(name: Any) -> bool:
+    return isinstance(name, str) and name.lower() in ANSWERS
+
+
+def fault_in(part: Any) -> Optional[str]:
+    """What an object says that calls itself an error; None for any other part."""
+    if not isinstance(part, dict):
         return None
-    told = (
-        error if found and error is not True else member(part, "message") or member(part, "detail") or status or error
-    )
+    status, error = member(part, "status"), member(part, "error")
+    said = isinstance(status, str) and (status.strip().lower() in SAID_FAILED or reads_as_error(status))
+    found, why = says_something(error), explanation(part)
+    unsuccessful = member(part, "success") is False and why is not None
+    if not (said or found or unsuccessful):
+        return None
+    told = error if found and error is not True else why or status or error
     return (told if isinstance(told, str) else json.dumps(told))[:_QUOTED]
+
+
+def explained_fault(part: Any) -> Optional[str]:
+    """The same for an object that says why."""
+    found = fault_in(part)
+    if found is None:
+        return None
+    error = member(part, "error")
+    return found if explanation(part) or (error is not True and says_something(error)) else None
+
+
+def explanation(part: Dict[str, Any]) -> Optional[str]:
+    told = member(part, "message") or member(part, "detail")
+    return told if isinstance(told, str) else None
+
+
+def says_something(error: Any) -> bool:
+    """Whether there is an error under that name: a number is a measure."""
+    if isinstance(error, str):
+        return error.strip().lower() not in SAID_NOTHING and not is_number(error)
+    if isinstance(error, list):
+        return any(says_something(each) for each in error)
+    return error is True or (isinstance(error, dict) and len(error) > 0)
+
+
+def is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def error_text(part: Any) -> Optional[str]:
+    """The text of an object of nothing but texts that reads as an error, under a name that fits any answer."""
+    if not isinstance(part, dict) or any(leaf and not isinstance(leaf, str) for leaf in leaves_of(part)):
+        return None
+    texts = (text for name, text in part.items() if fits_any_answer(name) and isinstance(text, str))
+    found = next(filter(reads_as_error, texts), None)
+    return None if found is None else " ".join(found[: 2 * _QUOTED].split())[:_QUOTED]
+
+
+def reads_as_error(text: str) -> bool:
+    return bool(_READS_AS_ERROR.match(text[: 2 * _QUOTED]))
 
 
 def member(part: Dict[str, Any], key: str) -> Any:

@@ -41,6 +41,30 @@ def settled(folder: Path, text: str | bytes, form: str = "json") -> bytes:
         ('{"status": "error", "message": "no sound"}', "error: no sound"),
         ({"Error": "not implemented"}, "error: not implemented"),
         ({"Status": "ERROR", "Message": "no sound"}, "error: no sound"),
+        ([{"Error": "no weights"}], "at 0: no weights"),
+        ({"ERROR": "no weights"}, "error: no weights"),
+        ({"error": [{"file": "a.wav"}]}, 'error: [{"file": "a.wav"}]'),
+        ({"status": "Error: no sound"}, "error: Error: no sound"),
+        ({"success": False, "message": "no sound"}, "error: no sound"),
+        (
+            {"multi-image": [{"title": "a", "labels": []}, {"title": "b", "status": "error", "message": "no sound"}]},
+            "under multi-image at 1: no sound",
+        ),
+        ({"recordings": [{"Error": "no sound"}]}, "under recordings at 0: no sound"),
+        ({"results": {"a.wav": {"status": "failed"}}}, "under results at 0: failed"),
+        ({"result": "Error occurred. No prediction folder at '/m'."}, "error: Error occurred. No prediction folder"),
+        ({"result": "An unexpected error occurred: no sound", "file": "a.wav"}, "error: An unexpected error occurred"),
+        ({"Message": "Error: no sound", "probability": 0, "labels": []}, "error: Error: no sound"),
+        ({"output": "ValueError: no sound"}, "error: ValueError: no sound"),
+        ({"output": "torch.cuda.OutOfMemoryError: 2 GiB"}, "error: torch.cuda.OutOfMemoryError: 2 GiB"),
+        ({"output": "FileNotFoundError(2, 'No such file')"}, "error: FileNotFoundError(2"),
+        ({"prediction": "Failed to open a.wav"}, "error: Failed to open a.wav"),
+        ({"prediction": "Error processing a.wav"}, "error: Error processing a.wav"),
+        ({"prediction": "Exception during inference"}, "error: Exception during inference"),
+        ({"response": "Traceback (most recent call last):\n  File"}, "error: Traceback (most recent call last): File"),
+        ([{"label": "cat"}, {"result": "Error occurred."}], "at 1: Error occurred."),
+        ({"predictions": [{"message": "Error: no sound"}]}, "under predictions at 0: Error: no sound"),
+        (["Error: no sound"], "with a text: Error: no sound"),
         ("", "answered nothing (an empty text)"),
         (" \n", "answered nothing (an empty text)"),
         ("null", "answered nothing (an empty text)"),
@@ -87,6 +111,30 @@ def test_an_error_in_disguise_is_found(answer: Any, says: str) -> None:
         {"label": "Model not found."},
         {"predictions": "golden retriever"},
         {"predictions": ["Good morning."]},
+        # a species of that name, a verdict, a measure, what somebody says
+        {"result": "Error"},
+        {"result": "error"},
+        {"prediction": "Failed"},
+        {"predictions": ["Error", "Exception"]},
+        {"labels": ["error", "failure"], "probabilities": [0.9, 0.1]},
+        {"result": "Errorella occurredensis"},
+        {"result": "Error's bunting"},
+        {"result": "Error correction code"},
+        {"prediction": "TypeError"},
+        {"prediction": "Terror: a film", "title": "x"},
+        {"transcript": "Error: no sound"},
+        {"text": "An error occurred in the ministry."},
+        {"result": "Error: no sound", "probability": 0.7},
+        {"parts": [{"id": 1, "status": "failed"}, {"id": 2, "status": "passed"}]},
+        {"folds": [{"error": True}, {"error": 0.3}]},
+        {"error": [0.1, 0.2]},
+        {"error": "0.03"},
+        {"error": "None"},
+        {"error": " no "},
+        {"errors": ["a word spelt wrong"]},
+        {"success": False},
+        {"success": True, "message": "done"},
+        {"success": 0.2, "message": "probability"},
     ],
 )
 def test_an_innocent_answer_is_one(answer: Any) -> None:
@@ -118,6 +166,12 @@ def test_a_text_is_no_answer(answer: Any, says: str) -> None:
 @pytest.mark.parametrize("answer", [answer for answer, _ in TEXTS])
 def test_of_a_module_that_is_declared_to_answer_texts_it_is_one(answer: Any) -> None:
     assert disguised_error(answer, ("application/json", "text/plain")) is None
+
+
+def test_of_such_a_module_a_text_may_read_as_an_error() -> None:
+    answer = {"result": "Error: the film of that name"}
+    assert disguised_error(answer) is not None
+    assert disguised_error(answer, ("text/plain",)) is None
 
 
 @pytest.mark.parametrize("answer", ["", None, {"error": "no sound"}])
