@@ -63,7 +63,7 @@ def python_findings(requirements: Path, osv: str) -> Iterator[Finding]:
     ended = subprocess.run(command, check=False, capture_output=True, text=True)
     said = (ended.stderr.strip().splitlines() or [f"it ended with {ended.returncode}"])[-1]
     if "No module named pip_audit" in said:
-        raise BadUsage("pip-audit is not installed", "pip install -e '.[dev]'")
+        raise BadUsage("pip-audit is not installed", "pip install -e '.[host]'")
     # It exits with 1 where it found something and where it failed; only the first prints a report.
     try:
         dependencies = json.loads(ended.stdout)["dependencies"]
