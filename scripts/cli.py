@@ -16,6 +16,7 @@ from scripts import checkout, terminal
 from supervisor import __version__
 from supervisor.failures import SUCCESS, TABLE, BadUsage, Bug, DiskTrouble, Failure
 from supervisor.machine import console, process
+from supervisor.status.redaction import redacted
 
 INTERRUPTED = 130  # Ctrl-C, as shells tell of it
 
@@ -88,8 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     console.open_missing()
     name = words[0] if words and words[0] in _BY_NAME else ""
     try:
-        code = _run(words)
-        sys.stdout.flush()
+        return _run(words) or _flushed()
     except Failure as failure:
         terminal.tell(name, failure)
         return failure.code
@@ -103,10 +103,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         terminal.tell(name, trouble)
         return trouble.code
     except Exception as unknown:
-        console.say(traceback.format_exc())
+        console.say(redacted(traceback.format_exc()))
         terminal.tell(name, Bug(f"{type(unknown).__name__}: {unknown}"))
         return Bug.code
-    return code
+
+
+def _flushed() -> int:
+    """Success, once the whole answer is written. Raises OSError; the code of a failure is settled without this."""
+    sys.stdout.flush()
+    return SUCCESS
 
 
 def _run(words: list[str]) -> int:

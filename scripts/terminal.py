@@ -8,6 +8,7 @@ from typing import TextIO
 
 from supervisor.failures import Failure
 from supervisor.machine import console
+from supervisor.status.redaction import redacted
 
 # Where no terminal says how wide it is, no cell is folded: what reads a pipe wants a row on one line.
 _UNBOUNDED = 10_000
@@ -16,7 +17,8 @@ _UNBOUNDED = 10_000
 def tell(command: str, failure: Failure) -> None:
     """Says on stderr, in one line, what went wrong and what to do. command: the subcommand, where there is one."""
     name = f"deepaas-batch {command}".strip()
-    console.say(f"{name}: {failure.message} (exit {failure.code}, {failure.category}). To do: {failure.hint}")
+    line = f"{name}: {failure.message} (exit {failure.code}, {failure.category}). To do: {failure.hint}"
+    console.say(redacted(line))
 
 
 def print_table(

@@ -135,8 +135,9 @@ def _show(log: Iterator[tuple[bytes | None, bytes | None]]) -> None:
     for written, complained in log:
         for stream, data in ((sys.stdout, written), (sys.stderr, complained)):
             if data:
-                stream.buffer.write(data)
-                stream.flush()
+                with suppress(OSError, ValueError):  # its reader may have gone; the container goes on, and so does this
+                    stream.buffer.write(data)
+                    stream.flush()
 
 
 # The command.

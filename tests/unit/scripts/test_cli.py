@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import subprocess
@@ -143,6 +144,17 @@ def test_a_stdout_that_cannot_be_written_is_one_line_and_exit_74() -> None:
     assert ended.returncode == 74
     [line] = ended.stderr.splitlines()
     assert os.strerror(28) in line
+
+
+def test_the_code_of_a_failure_stands_whether_or_not_its_answer_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Closed(io.StringIO):
+        def flush(self) -> None:
+            raise BrokenPipeError
+
+    monkeypatch.setattr("scripts.images.catalogue.main", lambda options: 78)
+    monkeypatch.setattr(sys, "stdout", Closed())
+
+    assert cli.main(["catalogue"]) == 78
 
 
 def test_a_bug_is_exit_70_with_its_trace(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -152,3 +152,10 @@ def test_a_queue_that_is_disabled_is_said(batch: BatchClient, capsys: pytest.Cap
 
     assert cli.main(["submit", *JOB, "--queue", "predictions"]) == 64
     assert "the job queue predictions is disabled" in capsys.readouterr().err
+
+
+def test_a_password_in_an_address_is_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["submit", "voice-activity", "ftp://anna:hunter2@example.org/a.wav", JOB[2]]) == 64
+    said = capsys.readouterr().err
+    assert "example.org/a.wav" in said
+    assert "hunter2" not in said
