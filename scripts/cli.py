@@ -6,15 +6,17 @@ import argparse
 import difflib
 import importlib
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn, Protocol, cast
 
 from scripts import checkout, terminal
 from supervisor import __version__
-from supervisor.failures import SUCCESS, TABLE, BadUsage, Bug, DiskTrouble, Failure
+from supervisor.failures import SUCCESS, TABLE, BadUsage, Bug, DiskTrouble, Failure, Stopped
 from supervisor.machine import console, process
 from supervisor.status.redaction import redacted
 
@@ -124,9 +126,15 @@ def _run(words: list[str]) -> int:
         raise BadUsage(f"there is no command {words[0]!r}{guess}", f"use one of {', '.join(_BY_NAME)}")
     subcommand = command.load()
     parser = command_parser(command, subcommand)
-    options = parser.parse_args(words[1:])
+    options = parser.parse_args([_as_path(word, parser) for word in words[1:]])
     checkout.require()
     return subcommand.main(options)
+
+
+def _as_path(word: str, parser: Parser) -> str:
+    """A file whose name begins with a hyphen is no flag: -x.wav."""
+    is_flag = word.partition("=")[0] in parser._option_string_actions
+    return f"./{word}" if word.startswith("-") and not is_flag and Path(word).is_file() else word
 
 
 def _overview(words: list[str]) -> int:
@@ -178,8 +186,17 @@ class Parser(argparse.ArgumentParser):
         raise BadUsage(message + guess, f"`{self.prog} --help` lists what there is")
 
 
+def _stopped(number: int, _frame: object) -> NoReturn:
+    for stop in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(stop, signal.SIG_IGN)  # what is under way is ended in order, once
+    raise Stopped(f"stopped by {signal.Signals(number).name}", "run the command again: what was done is kept")
+
+
 def program() -> NoReturn:
     """The `deepaas-batch` command as a process of its own."""
+    for stop in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(stop) is not signal.SIG_IGN:  # nohup
+            signal.signal(stop, _stopped)
     try:
         code = main()
     except SystemExit as said:  # --help and --version have printed what they know

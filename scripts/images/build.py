@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 from scripts import terminal
@@ -21,6 +21,7 @@ from scripts.images.runtime import Runtime
 from supervisor.failures import BadUsage, job_exit_code
 
 HEADINGS = ("image", "state", "digest", "base", "MB", "added MB", "seconds", "check")
+_STOPPING_SECONDS = 10
 NUMBERS = ("MB", "added MB", "seconds")
 
 
@@ -28,14 +29,16 @@ def side_by_side(
     make: Callable[[Order], Outcome], orders: Sequence[Order], jobs: int, stop: Callable[[], None]
 ) -> list[Outcome]:
     """Every order's outcome, in their order. On an interrupt those that were not begun are left, and `stop` ends the
-    others."""
-    with ThreadPoolExecutor(jobs) as pool:
-        try:
-            return list(pool.map(make, orders))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            stop()
-            raise
+    others; one that hears nothing from the engine meanwhile ends with the process."""
+    pool = ThreadPoolExecutor(jobs)
+    futures = [pool.submit(make, order) for order in orders]
+    try:
+        return [future.result() for future in futures]
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        stop()
+        wait(futures, timeout=_STOPPING_SECONDS)
+        raise
 
 
 def row(outcome: Outcome) -> tuple[str, ...]:
@@ -133,7 +136,7 @@ def main(options: argparse.Namespace) -> int:
 
 def _build(orders: Sequence[Order], options: argparse.Namespace) -> list[Outcome]:
     client = connect()
-    archive = options.runtime or runtime.build()
+    archive = options.runtime or runtime.ready()
     with (
         tempfile.TemporaryDirectory(prefix="deepaas-batch-") as folder,
         progress.for_stream(sys.stderr, len(orders)) as shows,

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +26,19 @@ from docker.errors import DockerException
 from docker.models.containers import Container
 from docker.models.images import Image
 from docker.types import DeviceRequest
+from requests.exceptions import ConnectionError, ReadTimeout
 
 from scripts.checkout import ROOT
-from scripts.images import derived, engine
+from scripts.images import derived, engine, stamp
+from scripts.images.base import require_fit
 from scripts.images.derived import Built, Check
 from scripts.images.engine import find_image, registry_digest
+from scripts.images.lock import one_at_a_time
 from scripts.images.plan import Order
 from scripts.images.progress import BuildProgress
 from scripts.images.runtime import Runtime
 from supervisor import __version__
-from supervisor.failures import DiskTrouble, Failure, ImageUnfit, InputMissing, Stopped
+from supervisor.failures import DiskTrouble, Failure, ImageUnfit, InputMissing, ItemFailed, PassingTrouble, Stopped
 from supervisor.model.environment import image_environment
 
 # One label tells what an image was made of: a build with the same key has nothing to do.
@@ -90,7 +94,7 @@ class Builder:
         built, state, failure = None, "failed", None
         try:
             built, state = self._make(order, started)
-        except (Failure, DockerException, OSError) as error:
+        except (Failure, *engine.ERRORS) as error:
             failure = engine.failure(name, error)
         seconds = time.monotonic() - started
         self.progress.ended(name, state, seconds, failure.message if failure else None)
@@ -111,47 +115,67 @@ class Builder:
             yield event
 
     def _make(self, order: Order, started: float) -> tuple[Built, str]:
+        """Everything goes by the image's id: its name is given to it once its check has passed."""
         name = str(order.name)
-        if self._stopped.is_set():
-            raise Stopped(f"{name}: not begun", "run the command again: what was built is kept")
+        self._require_going(name)
         if order.module.unfit:
             self.progress.note(name, f"known to be unfit: {order.module.unfit}")
         base = self._base(order)
         labels = self._labels(order, base)
-        image = find_image(self.engine, name)
-        before = derived.read(self.record).get(name)
-        state = "unchanged"
-        if image is None or image.labels.get(KEY) != labels[KEY]:
-            image, state = self._build(order, base, labels), "built"
-        known = before and before.id == image.id and (before.check.loaded or not self.load)
-        checked = before.check if before and known else self._check(order, image)
-        if faults := checked.faults(order.variant):
-            said = "; ".join(f"{check}: {text}" for check, text in faults.items())
-            raise ImageUnfit(
-                f"{name}: built, but its check fails with {checked.exit_code}: {said}",
-                f"correct the base image, or choose another; `docker run --rm {name} check` says more",
-            )
-        if self.push:
-            self._push(order)
+        with one_at_a_time(name, lambda: self._wait(name)):
+            image = find_image(self.engine, name)
+            before = derived.read(self.record).get(name)
+            state = "unchanged"
+            if image is None or image.labels.get(KEY) != labels[KEY]:
+                image, state = self._build(order, base, labels), "built"
+            known = before and before.id == image.id and (before.check.loaded or not self.load)
+            checked = before.check if before and known else self._check(order, image)
+            if faults := checked.faults(order.variant):
+                self._take_back(name, image)
+                said = "; ".join(f"{check}: {text}" for check, text in faults.items())
+                raise ImageUnfit(
+                    f"{name}: built, but its check fails with {checked.exit_code}: {said}",
+                    f"correct the base image, or choose another; `docker run --rm {image.short_id} check` says more",
+                )
+            image.tag(order.name.repository, order.name.full_tag)
+            pushed = self._push(order, image) if self.push else None
             image.reload()
-        built = Built(
-            name=name,
-            module=order.module.name,
-            variant=order.variant,
-            id=str(image.id),
-            digest=registry_digest(image, order.name.repository),
-            base=base.name,
-            base_digest=base.digest,
-            runtime=self.runtime.digest,
-            supervisor=__version__,
-            size=image.attrs["Size"],
-            added=image.attrs["Size"] - base.size,
-            seconds=before.seconds if before and state == "unchanged" else round(time.monotonic() - started, 2),
-            built=image.attrs["Created"],
-            check=checked,
-        )
-        derived.record(built, self.record)
+            built = Built(
+                name=name,
+                module=order.module.name,
+                variant=order.variant,
+                id=str(image.id),
+                digest=pushed or registry_digest(image, order.name.repository),
+                base=base.name,
+                base_digest=base.digest,
+                runtime=self.runtime.digest,
+                supervisor=__version__,
+                size=image.attrs["Size"],
+                added=image.attrs["Size"] - base.size,
+                seconds=before.seconds if before and state == "unchanged" else round(time.monotonic() - started, 2),
+                built=before.built if before and before.id == image.id else _now(),
+                check=checked,
+            )
+            derived.record(built, self.record)
         return built, state
+
+    def _take_back(self, name: str, image: Image) -> None:
+        """The name from an image whose check failed, and what is written down of it. One that was just built never had
+        the name, and stays by its id, to be looked at."""
+        named = find_image(self.engine, name)
+        if named is not None and named.id == image.id:
+            self.engine.api.remove_image(name, noprune=True)
+        derived.forget(name, str(image.id), self.record)
+
+    def _wait(self, name: str) -> None:
+        self.progress.stage(name, "wait", "for another build of this name")
+        self._stopped.wait(0.2)
+        self._require_going(name)
+
+    def _require_going(self, name: str) -> None:
+        """Raises Stopped after stop()."""
+        if self._stopped.is_set():
+            raise Stopped(f"{name}: stopped", "run the command again: what was built is kept")
 
     def _base(self, order: Order) -> Base:
         """One look at a base, however many images are made from it at once."""
@@ -160,6 +184,7 @@ class Builder:
         with lock:
             if order.base not in self._bases:
                 image = self._own_base(order) if order.base_is_ours else self._catalogue_base(order)
+                require_fit(self.engine, image, order.base)
                 self._bases[order.base] = Base(
                     name=order.base,
                     id=str(image.id),
@@ -187,7 +212,7 @@ class Builder:
         self.progress.stage(name, "pull")
         try:
             self._follow_pull(name, self.engine.api.pull(order.base, stream=True, decode=True))
-        except (Failure, DockerException, OSError) as error:
+        except (Failure, *engine.ERRORS) as error:
             failure = engine.failure(f"{name}: no base image {order.base}", error)
             if here is None or isinstance(failure, DiskTrouble | Stopped):
                 raise failure from None
@@ -219,8 +244,11 @@ class Builder:
             with tarfile.open(fileobj=context, mode="w") as tar:
                 tar.add(folder, ".", filter=lambda entry: None if "__pycache__" in entry.name else entry)
             context.seek(0)
-            self._run_build(order, context, tag=order.base, dockerfile="Dockerfile", labels={KEY: key}, buildargs={})
-        return self.engine.images.get(order.base)
+            built = self._run_build(
+                order, context, "build base", dockerfile="Dockerfile", labels={KEY: key}, buildargs={}
+            )
+        built.tag(*order.base.rsplit(":", 1))
+        return built
 
     def _labels(self, order: Order, base: Base) -> dict[str, str]:
         """The labels beside those that the Dockerfile sets; the key is made of all that goes into the image."""
@@ -237,35 +265,47 @@ class Builder:
         return {**labels, KEY: hashlib.sha256(made_of.encode()).hexdigest()}
 
     def _build(self, order: Order, base: Base, labels: Mapping[str, str]) -> Image:
+        """The image, which has no name yet."""
         _require_disk(self.engine, str(order.name), 2 * self.runtime.size + _SPARE_DISK)
+        below = self.engine.images.get(base.id)
         with self.runtime.context.open("rb") as context:
-            self._run_build(
-                order,
-                context,
-                tag=str(order.name),
-                dockerfile=f"Dockerfile.{order.variant}",
-                labels=labels,
-                buildargs=_build_arguments(order, base),
-            )
-        return self.engine.images.get(str(order.name))
+            try:
+                built = self._run_build(
+                    order,
+                    context,
+                    dockerfile=f"Dockerfile.{order.variant}",
+                    labels=labels,
+                    buildargs=_build_arguments(order, base),
+                )
+            except ItemFailed as failure:
+                if steps := below.attrs["Config"].get("OnBuild"):
+                    hint = "its author meant them for other builds: take a base without them"
+                    raise ImageUnfit(f"{failure.message}; the base has ONBUILD steps, {steps[0]!r}", hint) from None
+                raise
+        return stamp.without_times(self.engine, built, below)
 
-    def _run_build(self, order: Order, context: Any, **options: Any) -> None:
+    def _run_build(self, order: Order, context: Any, what: str = "build", **options: Any) -> Image:
+        """What the engine builds; `what` is how it is called meanwhile. Raises Failure."""
         name = str(order.name)
-        what = "" if options["tag"] == name else "base "
-        self.progress.stage(name, f"build {what}".strip())
+        self.progress.stage(name, what)
         events = self.engine.api.build(
             fileobj=context, custom_context=True, rm=True, forcerm=True, decode=True, **options
         )
         log: list[str] = []
+        built = None
         for event in self._told(events):
             if text := str(event.get("stream") or "").strip():
                 log.append(text)
                 if step := re.match(r"Step (\d+/\d+)", text):
-                    self.progress.stage(name, f"build {what}".strip(), f"step {step[1]}")
+                    self.progress.stage(name, what, f"step {step[1]}")
             if "error" in event:
                 last = next((line for line in reversed(log) if not line.startswith(("Step ", "--->"))), "")
-                where = f"{name}: building {options['tag']} failed" + (f" after {last!r}" if last else "")
+                where = f"{name}: the {what} failed" + (f" after {last!r}" if last else "")
                 raise engine.failure(where, DockerException(event["error"]))
+            built = (event.get("aux") or {}).get("ID", built)
+        if built is None:
+            raise engine.gone(f"{name}: the {what} came to no end")
+        return self.engine.images.get(built)
 
     def _check(self, order: Order, image: Image) -> Check:
         """What `supervisor check` says inside the image, with the engine's GPUs where it has some, and with the model
@@ -278,26 +318,52 @@ class Builder:
         container = self.engine.containers.create(str(image.id), command, device_requests=gpus if has_gpus else None)
         self._containers.add(str(container.id))
         try:
+            self._require_going(name)  # stop() has not seen a container that was being created
             container.start()
-            code = int(container.wait(timeout=_CHECK_SECONDS)["StatusCode"])
+            try:
+                code = int(container.wait(timeout=_CHECK_SECONDS)["StatusCode"])
+            except (ReadTimeout, ConnectionError) as error:
+                if "timed out" not in str(error).lower():
+                    raise
+                raise ImageUnfit(
+                    f"{name}: its check did not end within {_CHECK_SECONDS} s",
+                    f"see what the module does when it is imported: docker run --rm {image.short_id} check",
+                ) from None
+            self._require_going(name)
             return _read_check(code, container, loaded=self.load)
         finally:
             with suppress(DockerException):
                 container.remove(force=True, v=True)
             self._containers.discard(str(container.id))
 
-    def _push(self, order: Order) -> None:
+    def _push(self, order: Order, image: Image) -> str:
+        """The digest that the registry has given the image.
+
+        An engine pushes by name. That it was this image under the name is seen from the digest, which the engine writes
+        down with the image that it pushed.
+        """
         name = str(order.name)
+        digest: str | None = None
         self.progress.stage(name, "push")
         events = self.engine.api.push(order.name.repository, tag=order.name.full_tag, stream=True, decode=True)
         for event in self._told(events):
             if "error" in event:
                 raise engine.failure(f"{name}: not pushed", DockerException(event["error"]))
+            digest = (event.get("aux") or {}).get("Digest", digest)
             amount = event.get("progressDetail") or {}
             if amount.get("total"):
                 self.progress.stage(
                     name, "push", f"{amount.get('current', 0) / 1e6:,.0f} of {amount['total'] / 1e6:,.0f} MB"
                 )
+        if digest is None:
+            raise engine.gone(f"{name}: the push came to no end")
+        image.reload()
+        if not any(entry.endswith(f"@{digest}") for entry in image.attrs.get("RepoDigests") or ()):
+            raise PassingTrouble(
+                f"{name}: something else gave the name to another image meanwhile, and that was pushed: {digest}",
+                "see that nothing but this command gives that name, and run it again",
+            )
+        return digest
 
 
 def _repository(image: str) -> str:
@@ -332,6 +398,10 @@ def _read_check(code: int, container: Container, *, loaded: bool) -> Check:
         )
     failed = {name: found["message"] for name, found in checks.items() if not found.get("ok")}
     return Check(exit_code=code, failed=failed, loaded=loaded)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _require_disk(client: DockerClient, name: str, needed: int) -> None:

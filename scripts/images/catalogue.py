@@ -28,6 +28,7 @@ from scripts import terminal
 from scripts.checkout import ROOT, shown
 from scripts.docs.markdown import markdown_table
 from supervisor.failures import SUCCESS, BadUsage, InputMissing, ItemFailed
+from supervisor.machine import console
 
 IMAGES = ROOT / "images"
 SCHEMA = IMAGES / "schema.json"
@@ -118,8 +119,12 @@ class Module:
 
 
 def load(folder: Path = IMAGES) -> dict[str, Module]:
-    """Read every module in `folder`, by name. Raises InvalidCatalogue."""
-    documents = [_Document(path) for path in sorted(folder.glob("*.yaml"))]
+    """Read every module in `folder`, by name; a link to nothing is left out, which is said. Raises InvalidCatalogue."""
+    paths = sorted(folder.glob("*.yaml"))
+    for path in paths:
+        if not path.exists():
+            console.say(f"catalogue: {path.name} is a link to {path.readlink()}, where nothing is, and is left out")
+    documents = [_Document(path) for path in paths if path.exists()]
     faults = sorted(_faults(documents))
     if faults:
         raise InvalidCatalogue(faults)

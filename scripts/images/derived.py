@@ -133,9 +133,17 @@ def record(built: Built, path: Path = RECORD) -> None:
     """Adds one image to the others; builds that run side by side lose nothing of each other's. Raises BadRecord."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.with_suffix(".lock")):
-        images = read(path) | {built.name: built}
-        document = {"version": VERSION, "images": [asdict(images[name]) for name in sorted(images)]}
-        whole_file.write_text(path, json.dumps(document, indent=2) + "\n")
+        _write(read(path) | {built.name: built}, path)
+
+
+def forget(name: str, image_id: str, path: Path = RECORD) -> None:
+    """Takes back what is written down of an image. Raises BadRecord."""
+    if (known := read(path).get(name)) is None or known.id != image_id:
+        return
+    with _locked(path.with_suffix(".lock")):
+        images = read(path)
+        del images[name]
+        _write(images, path)
 
 
 def add_name_flags(parser: argparse.ArgumentParser) -> None:
@@ -155,6 +163,11 @@ def build_command(
     }
     flags = [word for flag, value in options.items() if value for word in (flag, value)]
     return shlex.join(["deepaas-batch", "images", module, *flags, *(["--push"] if push else [])])
+
+
+def _write(images: Mapping[str, Built], path: Path) -> None:
+    document = {"version": VERSION, "images": [asdict(images[name]) for name in sorted(images)]}
+    whole_file.write_text(path, json.dumps(document, indent=2) + "\n")
 
 
 def _built(image: Mapping[str, Any]) -> Built:

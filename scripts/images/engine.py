@@ -9,11 +9,18 @@ import docker
 from docker import DockerClient
 from docker.errors import APIError, DockerException, ImageNotFound
 from docker.models.images import Image
+from requests.exceptions import RequestException
+from urllib3.exceptions import HTTPError
 
-from supervisor.failures import DiskTrouble, Failure, InputDenied, InputMissing, ItemFailed, PassingTrouble
+from supervisor.failures import BadUsage, DiskTrouble, Failure, InputDenied, InputMissing, ItemFailed, PassingTrouble
 
 # Pulling, building and checking an image may each say nothing for minutes.
 _PATIENCE_SECONDS = 1800
+
+
+# What docker-py lets through: its own errors, and those of the connection, in the middle of an answer even urllib3's.
+ERRORS = (DockerException, HTTPError, OSError)
+_ARCHITECTURE = "amd64"  # of the private runtime
 
 
 class NoEngine(PassingTrouble):
@@ -21,15 +28,20 @@ class NoEngine(PassingTrouble):
 
 
 def connect() -> DockerClient:
-    """The engine that DOCKER_HOST names, or this machine's. Raises NoEngine, InputDenied."""
+    """The engine that DOCKER_HOST names, or this machine's. Raises NoEngine, InputDenied, BadUsage."""
     where = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
     try:
         engine = docker.from_env(timeout=_PATIENCE_SECONDS)
-        engine.ping()
+        machine = str(engine.version()["Arch"])
     except DockerException as error:
         if "permission denied" in str(error).lower():
             raise InputDenied(f"no right to use the Docker engine at {where}", "join the docker group") from None
         raise NoEngine(f"no Docker engine answers at {where}", "start it, or name another with DOCKER_HOST") from None
+    if machine != _ARCHITECTURE:
+        raise BadUsage(
+            f"the Docker engine at {where} is one for {machine}, and the supervisor runs on {_ARCHITECTURE}",
+            "name an engine on such a machine with DOCKER_HOST",
+        )
     return engine
 
 
@@ -73,10 +85,20 @@ _KINDS: tuple[tuple[str, type[Failure], str], ...] = (
 )
 
 
+def gone(what: str) -> PassingTrouble:
+    """The engine went away in the middle of something: `what` is what it did not come to the end of."""
+    return PassingTrouble(
+        f"{what}: the Docker engine went away",
+        "see whether it runs (`docker info`), and run the command again: what was built is kept",
+    )
+
+
 def failure(what: str, error: BaseException) -> Failure:
     """An error of the engine or a registry as a failure: `what` is what could not be done."""
     if isinstance(error, Failure):
         return error
+    if isinstance(error, RequestException | HTTPError) and not isinstance(error, APIError):
+        return gone(what)
     said = explanation(error)
     for pattern, kind, hint in _KINDS:
         if re.search(pattern, said, re.IGNORECASE):

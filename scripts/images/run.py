@@ -21,7 +21,7 @@ from scripts.images import catalogue, derived, engine
 from scripts.images.arguments import job_variables, predict_args
 from scripts.images.derived import Name
 from scripts.images.engine import connect, explanation, find_image
-from supervisor.failures import SUCCESS, BadUsage, DeviceMissing, InputMissing, OutputUnwritable
+from supervisor.failures import SUCCESS, BadUsage, DeviceMissing, InputMissing, OutputUnwritable, Stopped
 
 OUT = ROOT / "build" / "out"
 _INPUT, _OUTPUT = "/job/input", "/job/output"
@@ -30,10 +30,11 @@ _GRACE_SECONDS = 30  # the supervisor's own grace for the model is 25
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run of one image on one file."""
+    """One run of one image on one file. file: where its bytes are; name: what it is called, as a link to them says."""
 
     image: Name
     file: Path
+    name: str
     out: Path
     environment: Mapping[str, str]
     network: str = "none"
@@ -54,6 +55,8 @@ def read(options: argparse.Namespace) -> Run:
     return Run(
         image=Name(module=module.name, variant=variant, registry=options.registry, tag=options.tag),
         file=file.resolve(),
+        # A module looks at the ending, and DVC, git-annex and Hugging Face keep the bytes under their hash.
+        name=(Path.cwd() / file).name,
         out=_folder(options.out),
         environment=job_variables(module, predict_args(options.args)),
         network=options.network,
@@ -87,7 +90,7 @@ def run(client: DockerClient, what: Run) -> int:
 def _create(client: DockerClient, what: Run) -> Container:
     gpus = [DeviceRequest(count=-1, capabilities=[["gpu"]])] if what.image.variant == "gpu" else None
     # A file by itself, so that nothing beside it is seen; a terminal, so that the supervisor writes for people.
-    given = f"{_INPUT}/{what.file.name}"
+    given = f"{_INPUT}/{what.name}"
     # Whoever tries a file again wants to see it run, not that its result is up to date.
     job = {"JOB_INPUT": given, "JOB_OUTPUT": _OUTPUT, "JOB_OVERWRITE": "always", **what.environment}
     return client.containers.create(
@@ -107,7 +110,8 @@ def _create(client: DockerClient, what: Run) -> Container:
 
 
 def _follow(container: Container) -> int:
-    """Shows the log as it is written. The first Ctrl-C asks the container to stop, and its last words still come."""
+    """Shows the log as it is written. The first Ctrl-C or SIGTERM asks the container to stop, and its last words still
+    come."""
     log = container.attach(stream=True, logs=True, demux=True, stdout=True, stderr=True)
     try:
         container.start()
@@ -123,8 +127,8 @@ def _follow(container: Container) -> int:
     shown.start()
     try:
         code = int(container.wait()["StatusCode"])
-    except KeyboardInterrupt:
-        print("\nstopping ... (once more: at once)", file=sys.stderr)
+    except (KeyboardInterrupt, Stopped):
+        print("\nstopping ... (Ctrl-C: at once)", file=sys.stderr)
         container.stop(timeout=_GRACE_SECONDS)
         code = int(container.wait()["StatusCode"])
     shown.join(timeout=5)
@@ -180,7 +184,7 @@ def main(options: argparse.Namespace) -> int:
         code = run(connect(), what)
     except (DockerException, OSError) as error:
         raise engine.failure(f"{what.image} was not run to its end", error) from None
-    result, status = what.out / f"{what.file.name}.json", what.out / "_status"
+    result, status = what.out / f"{what.name}.json", what.out / "_status"
     said = f"result in {result if result.exists() else what.out}" if code == SUCCESS else f"exit code {code}"
     print(f"{said}; status in {status}", file=sys.stderr)
     return code

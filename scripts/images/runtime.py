@@ -8,14 +8,18 @@ import os
 import subprocess
 import tarfile
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
+from scripts import whole_file
 from scripts.checkout import ROOT, shown
 from scripts.images.catalogue import VARIANTS
 from supervisor.failures import SUCCESS, InputMissing, ItemFailed
+from supervisor.machine import console
 
 FOLDER = ROOT / "build" / "runtime"
 ARCHIVE = FOLDER / "runtime.tar"
+_SOURCES = (ROOT / "supervisor", ROOT / "images" / "runtime")
 _BUILD = ROOT / "images" / "runtime" / "build"
 # What images/runtime/build reads. Each comes from a flag of the runtime's own, never from what the calling environment
 # holds under that name: BASE, OUT and NETWORK mean something else to `images`, `report` and `run`.
@@ -35,13 +39,15 @@ class Runtime:
         """Writes the context of every build: both Dockerfiles and the archive. Raises InputMissing."""
         if not archive.is_file():
             raise InputMissing(f"there is no private runtime {shown(archive)}", "build it: deepaas-batch runtime")
-        with tarfile.open(context, "w") as tar:
+        # Opened once, since another build may put a new archive in its place meanwhile.
+        with tarfile.open(context, "w") as tar, archive.open("rb") as file:
             for variant in VARIANTS:
                 tar.add(ROOT / f"Dockerfile.{variant}", f"Dockerfile.{variant}")
-            tar.add(archive, "build/runtime/runtime.tar")
-        with archive.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return cls(digest=f"sha256:{digest}", size=archive.stat().st_size, context=context)
+            file.seek(0)
+            tar.addfile(tar.gettarinfo(arcname="build/runtime/runtime.tar", fileobj=file), file)
+            size = os.fstat(file.fileno()).st_size
+        return cls(digest=f"sha256:{digest}", size=size, context=context)
 
 
 def build(
@@ -64,6 +70,51 @@ def build(
             "see what it said above; it needs a Docker engine, Debian's mirror and PyPI",
         )
     return folder / "runtime.tar"
+
+
+def ready(folder: Path = FOLDER) -> Path:
+    """The archive of today's sources: the one that is there where it was made of them, else built anew.
+
+    Where it cannot be built, without a network perhaps, one that is there is used, and a line on stderr says so. Raises
+    ItemFailed where there is none.
+    """
+    archive, record, sources = folder / "runtime.tar", folder / "sources.sha256", digest_of_sources()
+    if _made_of(archive, record) == sources:
+        return archive
+    try:
+        build(folder)
+    except ItemFailed as failure:
+        if not archive.is_file():
+            raise
+        made = datetime.fromtimestamp(archive.stat().st_mtime, UTC).isoformat(timespec="seconds")
+        console.say(f"{failure.message}; {shown(archive)} is used as it is here, made of other sources at {made}")
+        return archive
+    whole_file.write_text(record, f"{sources} {_sha256(archive)}\n")
+    return archive
+
+
+def digest_of_sources() -> str:
+    """Of all that goes into the archive: the supervisor, the locks, and what builds it."""
+    digest = hashlib.sha256()
+    for source in (*_SOURCES, ROOT / "LICENSE"):
+        for path in sorted(source.rglob("*")) if source.is_dir() else [source]:
+            if path.is_file() and "__pycache__" not in path.parts:
+                digest.update(f"{path.relative_to(ROOT)}\0{_sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _made_of(archive: Path, record: Path) -> str | None:
+    """The digest of the sources that the archive was made of, where that is known."""
+    try:
+        sources, _, made = record.read_text(encoding="utf-8").strip().partition(" ")
+        return sources if made == _sha256(archive) else None
+    except (OSError, ValueError):
+        return None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 # The command.

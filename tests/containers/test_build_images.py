@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -20,9 +18,6 @@ import pytest
 from docker import DockerClient
 
 from scripts import cli
-from tests.conftest import REPOSITORY
-from tests.containers import images as image_parts
-from tests.modules.install import install
 
 pytestmark = pytest.mark.containers
 
@@ -117,28 +112,6 @@ def test_a_base_that_is_nowhere_leaves_the_other_builds_alone(
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("deepaas-batch images: ")]
     assert len(said) == 1
     assert "no base image deephdc/" in said[0]
-
-
-def test_ctrl_c_ends_a_check_and_leaves_no_container(runtime: Path, engine: DockerClient, tmp_path: Path) -> None:
-    def with_slow_model(folder: Path) -> None:
-        install("slow_warm", folder / "module")
-
-    slow = image_parts.build_base(engine, image_parts.Base(name="python311", context=with_slow_model))
-    files = ["--record", str(tmp_path / "build.json"), "--runtime", str(runtime)]
-    options = ["--variant", "cpu", "--registry", REGISTRY, "--tag", "slow", "--base", slow, "--check", "load"]
-    command = [sys.executable, "-m", "scripts.cli", "images", "yolov8", *options, *files]
-    name = f"{REGISTRY}/yolov8:slow-cpu"
-    with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        next(line for line in process.stderr if '"stage": "check"' in line)
-        while not engine.containers.list(filters={"ancestor": name}):
-            time.sleep(0.1)  # the engine tells of it to whoever asks alone
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=120)
-    left = engine.containers.list(all=True, filters={"ancestor": name})
-    engine.images.remove(name, force=True)
-    assert (process.returncode, left) == (130, [])
-    assert "Traceback" not in said
 
 
 # Pushing.

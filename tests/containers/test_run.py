@@ -56,6 +56,26 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+def test_a_link_to_a_file_keeps_its_own_name(run: Callable[..., int], file: Path, tmp_path: Path) -> None:
+    stored = tmp_path / "cache" / "d41d8cd98f00"
+    stored.parent.mkdir()
+    file.rename(stored)
+    file.symlink_to(stored)
+
+    assert run(file) == 0
+    assert json.loads((tmp_path / "out" / f"{file.name}.json").read_text())["name"] == file.name
+
+
+def test_a_file_may_begin_with_a_hyphen(
+    run: Callable[..., int], file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file.rename("-x.wav")
+
+    assert run(Path("-x.wav")) == 0
+    assert (tmp_path / "out/-x.wav.json").is_file()
+
+
 def test_the_answer_and_a_status_are_in_out(run: Callable[..., int], file: Path, tmp_path: Path) -> None:
     assert run(file) == 0
 
@@ -114,8 +134,9 @@ def with_slow_module(folder: Path) -> None:
     install("slow", folder / "module")
 
 
-def test_ctrl_c_stops_the_container_and_leaves_none(
-    runtime: Path, engine: DockerClient, file: Path, tmp_path: Path
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_ends_the_container_and_leaves_none(
+    stop: signal.Signals, runtime: Path, engine: DockerClient, file: Path, tmp_path: Path
 ) -> None:
     slow = images.build_base(engine, images.Base(name="python311", context=with_slow_module))
     engine.images.get(images.derive(engine, slow, "cpu", MODULE="slow")).tag(f"{REGISTRY}/voice-activity", "slow-cpu")
@@ -127,7 +148,7 @@ def test_ctrl_c_stops_the_container_and_leaves_none(
         ) as process:
             assert process.stdout is not None
             next(line for line in process.stdout if '"event": "model"' in line)
-            process.send_signal(signal.SIGINT)
+            process.send_signal(stop)
             process.communicate(timeout=120)
         assert process.returncode == 143
         assert engine.containers.list(all=True, filters={"ancestor": f"{REGISTRY}/voice-activity:slow-cpu"}) == []

@@ -507,3 +507,12 @@ def test_a_folder_without_modules_is_one_line(capsys: pytest.CaptureFixture[str]
 def test_markdown_keeps_its_columns(modules: dict[str, Module]) -> None:
     rows = [line for line in catalogue.markdown(modules.values()).splitlines() if line.startswith("|")]
     assert {row.count("|") for row in rows} == {len(catalogue.HEADINGS) + 1}
+
+
+def test_a_link_to_nothing_is_left_out_which_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in catalogue.IMAGES.glob("voice-activity.yaml"):
+        (tmp_path / path.name).write_text(path.read_text())
+    (tmp_path / "broken.yaml").symlink_to("/nowhere/broken.yaml")
+
+    assert list(load(tmp_path)) == ["voice-activity"]
+    assert "broken.yaml is a link to /nowhere/broken.yaml, where nothing is" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import pytest
 from scripts import cli
 from scripts.images import runtime
 from scripts.images.runtime import Runtime
-from supervisor.failures import InputMissing
+from supervisor.failures import InputMissing, ItemFailed
 
 
 @pytest.fixture
@@ -68,3 +68,64 @@ def test_a_build_that_fails_is_one_line_and_exit_65(
     assert cli.main(["runtime"]) == 65
     [line] = capsys.readouterr().err.splitlines()
     assert "images/runtime/build ended with 3" in line
+
+
+# The archive that is there.
+
+
+@pytest.fixture
+def builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A script in place of images/runtime/build: writes an archive, and a line into the file that is returned."""
+    script, told = tmp_path / "build", tmp_path / "told"
+    script.write_text(f'#!/bin/sh\nset -e\necho built >>{told}\nmkdir -p "$OUT"\necho $$ >"$OUT/runtime.tar"\n')
+    script.chmod(0o755)
+    monkeypatch.setattr(runtime, "_BUILD", script)
+    monkeypatch.setattr(runtime, "_SOURCES", (tmp_path / "sources",))
+    monkeypatch.setattr(runtime, "ROOT", tmp_path)
+    (tmp_path / "sources").mkdir()
+    (tmp_path / "LICENSE").touch()
+    return told
+
+
+def test_an_archive_of_the_same_sources_is_not_built_again(builds: Path, tmp_path: Path) -> None:
+    archives = {runtime.ready(tmp_path / "out").read_text() for _ in range(2)}
+
+    assert builds.read_text() == "built\n"
+    assert len(archives) == 1
+
+
+@pytest.mark.parametrize("name", ["new.py", "folder/new.py"])
+def test_other_sources_make_another_archive(name: str, builds: Path, tmp_path: Path) -> None:
+    runtime.ready(tmp_path / "out")
+    (tmp_path / "sources" / name).parent.mkdir(exist_ok=True)
+    (tmp_path / "sources" / name).touch()
+    runtime.ready(tmp_path / "out")
+
+    assert builds.read_text() == "built\nbuilt\n"
+
+
+def test_an_archive_that_something_else_made_is_built_again(builds: Path, tmp_path: Path) -> None:
+    runtime.ready(tmp_path / "out").write_text("another")
+    runtime.ready(tmp_path / "out")
+
+    assert builds.read_text() == "built\nbuilt\n"
+
+
+def test_where_it_cannot_be_built_the_archive_that_is_there_is_used_which_is_said(
+    builds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = runtime.ready(tmp_path / "out")
+    (tmp_path / "sources/new.py").touch()
+    (tmp_path / "build").write_text("#!/bin/sh\nexit 1\n")
+
+    assert runtime.ready(tmp_path / "out") == archive
+    said = capsys.readouterr().err
+    assert "could not be built" in said
+    assert f"{archive} is used as it is here, made of other sources" in said
+
+
+def test_where_there_is_none_and_none_can_be_built_it_is_said(builds: Path, tmp_path: Path) -> None:
+    (tmp_path / "build").write_text("#!/bin/sh\nexit 1\n")
+
+    with pytest.raises(ItemFailed):
+        runtime.ready(tmp_path / "out")
