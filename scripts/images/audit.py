@@ -1,7 +1,8 @@
 """The command `deepaas-batch audit`: what of the runtime layer is known to be vulnerable, and whether a fix is there.
 
-Wheels (images/runtime/requirements.txt) are asked about at OSV, by pip-audit; Debian's packages (the layer's in
-images/runtime/debian.lock: glibc, OpenSSL, CPython itself) at Debian's security tracker, one document of some 70 MB.
+Wheels (images/runtime/requirements.txt) are asked about at OSV, by pip-audit, and so are the Rust crates in them
+(images/runtime/crates.lock; OSV has RUSTSEC); Debian's packages (the layer's in images/runtime/debian.lock: glibc,
+OpenSSL, CPython itself) at Debian's security tracker, one document of some 70 MB.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import requests
@@ -25,13 +27,7 @@ RUNTIME = ROOT / "images" / "runtime"
 OSV = "https://api.osv.dev/v1/query"
 TRACKER = "https://security-tracker.debian.org/tracker/data/json"
 RELEASE = "bookworm"
-# The tracker knows sources; the lock names the binary packages made from them.
-SOURCES = {
-    "base-files": "base-files",
-    "gcc-12-base": "gcc-12", "libbz2-1.0": "bzip2", "libc6": "glibc", "libexpat1": "expat", "libffi8": "libffi",
-    "libgcc-s1": "gcc-12", "liblzma5": "xz-utils", "libpython3.11-minimal": "python3.11",
-    "libpython3.11-stdlib": "python3.11", "libssl3": "openssl", "python3.11-minimal": "python3.11", "zlib1g": "zlib",
-}  # fmt: skip
+_AT_ONCE = 4
 _UNREACHABLE = "the databases are on the internet: run this where they can be reached, or name mirrors (--help)"
 
 
@@ -75,16 +71,50 @@ def python_findings(requirements: Path, osv: str) -> Iterator[Finding]:
                           fixed=next(iter(found["fix_versions"]), None), about=found["description"])  # fmt: skip
 
 
+def crate_findings(lock: Path, osv: str) -> Iterator[Finding]:
+    """What OSV knows of the crates in the lock, RustSec's advisories among it. Raises PassingTrouble."""
+    lines = [line.split() for line in lock.read_text().splitlines() if not line.startswith("#")]
+    crates = [(name, version) for name, version in lines]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for (name, version), known in zip(
+            crates, pool.map(lambda crate: _known_of(crate[0], crate[1], osv), crates), strict=True
+        ):
+            ids = {entry["id"] for entry in known}
+            for entry in known:
+                # GitHub repeats RustSec's advisories under ids of its own.
+                if any(alias.startswith("RUSTSEC-") for alias in ids & set(entry.get("aliases", ()))):
+                    continue
+                affected = [each for each in entry.get("affected", ()) if each["package"]["name"] == name]
+                yield Finding(package=name, version=version, id=entry["id"], fixed=_fix_of(affected),
+                              minor=any(each.get("database_specific", {}).get("informational") for each in affected),
+                              about=entry.get("summary") or entry.get("details", ""))  # fmt: skip
+
+
+def _known_of(name: str, version: str, osv: str) -> list[dict[str, Any]]:
+    try:
+        query = {"package": {"name": name, "ecosystem": "crates.io"}, "version": version}
+        answer = requests.post(osv, json=query, timeout=60)
+        answer.raise_for_status()
+        return list(answer.json().get("vulns", ()))
+    except (OSError, ValueError) as error:  # requests' errors are OSErrors
+        raise PassingTrouble(f"OSV at {osv} could not be asked: {error}", _UNREACHABLE) from None
+
+
+def _fix_of(affected: Iterable[Mapping[str, Any]]) -> str | None:
+    events = (event for each in affected for part in each.get("ranges", ()) for event in part["events"])
+    return next((event["fixed"] for event in events if "fixed" in event), None)
+
+
 def debian_findings(lock: Path, tracker: str) -> Iterator[Finding]:
-    """Raises PassingTrouble where the tracker cannot be read, BadUsage for a package of unknown source."""
+    """Raises PassingTrouble where the tracker cannot be read. The tracker knows sources: the lock's paths name them."""
     known = _tracker(tracker)
     versions = {}
     for line in lock.read_text().splitlines():
-        name, version, _, use, _ = line.split(maxsplit=4) if not line.startswith("#") else ("", "", "", "comment", "")
-        if use == "layer" and name not in SOURCES:
-            raise BadUsage(f"{lock.name}: the source that {name} is made from is not known", f"add it to {__file__}")
+        if line.startswith("#"):
+            continue
+        _, version, _, use, path, _ = line.split(maxsplit=5)
         if use == "layer":
-            versions[SOURCES[name]] = version
+            versions[PurePosixPath(path).parent.name] = version  # pool/main/g/glibc/libc6_….deb
     for source, version in sorted(versions.items()):
         for cve, entry in sorted(known.get(source, {}).items()):
             here = entry.get("releases", {}).get(RELEASE)
@@ -114,9 +144,9 @@ def _tracker(place: str) -> dict[str, Any]:
 # The command.
 
 DESCRIPTION = """\
-Says what of the runtime layer is known to be vulnerable, and whether a fix is there to take. Wheels are asked about at
-OSV, by pip-audit; Debian's packages (glibc, OpenSSL, CPython itself) at Debian's security tracker, one document of some
-70 MB."""
+Says what of the runtime layer is known to be vulnerable, and whether a fix is there to take. Wheels and the Rust crates
+in them are asked about at OSV; Debian's packages (glibc, OpenSSL, CPython itself) at Debian's security tracker, one
+document of some 70 MB."""
 EPILOG = """\
 It exits 0 where there is nothing to do, 65 where something is, 75 where a database cannot be reached.
 
@@ -137,6 +167,7 @@ def main(options: argparse.Namespace) -> int:
     """65 where something is to be done. Raises PassingTrouble, BadUsage."""
     accepted = {word for each in options.ignore for word in each.replace(",", " ").split()}
     found = [*python_findings(RUNTIME / "requirements.txt", options.osv_url),
+             *crate_findings(RUNTIME / "crates.lock", options.osv_url),
              *debian_findings(RUNTIME / "debian.lock", options.debian_tracker)]  # fmt: skip
     found = [each for each in found if each.id not in accepted]
     urgent = [each for each in found if each.counts]
