@@ -21,7 +21,7 @@ from supervisor.model.growth import Growth
 from supervisor.model.releases import CLI, WORKER
 from supervisor.model.runner import Answer, AnswerRefused, Call, Choice, LocalFile, Model, Origin
 from supervisor.model.silent_fallback import Evidence, FallbackDetector, words_of
-from supervisor.model.turns import Overlaps, Prediction, Turns
+from supervisor.model.turns import Overlaps, Prediction, Sharing, Turns
 from supervisor.model.usage import Usage
 
 # Seconds between SIGTERM and SIGKILL for copies that are cut off.
@@ -29,6 +29,8 @@ _TERM = 1.0
 # What a further copy may take, beside what one was seen to take, and what stays free: bytes, or a part of what is free.
 _MORE_THAN_SEEN = 1.1
 _KEPT_FREE, _KEPT_FREE_PART = 256 * 1024 * 1024, 0.1
+# Free bytes for each further import at once: TensorFlow's and PyTorch's take less than 1 GiB, and weights come later.
+_PLENTY = 4 * 1024**3
 
 
 class Observer(Protocol):
@@ -94,7 +96,7 @@ class Copies:
         self._growing = threading.Lock()
         self._fallbacks: list[FallbackDetector] = []
         self._models: list[Model] = []
-        self._spare: Model | None = None  # the second copy, on its way before it is known whether there will be one
+        self._spares: list[Model] = []  # copies on their way before it is known whether they are wanted
         for copy in range(1 if self._growth else self._most):
             self._add_model(copy)
         self._replaced: list[Usage] = []
@@ -120,6 +122,7 @@ class Copies:
         if self._device.gpus:
             self._gpus_before = usage.gpu_memory(self._device.gpus, self._environment.get("LD_LIBRARY_PATH", ""))
         self._models[0].start()
+        self._start_spares(_PLENTY)
 
     def module(self) -> Module:
         """What the first copy says of its module, which may have to be waited for. Raises ImageUnfit."""
@@ -137,13 +140,15 @@ class Copies:
         except Stopped:
             return False
         except Failure as failure:
-            with self._growing:
-                self._growth.lost()
-            self._observer.warning(
-                f"the job goes on with {self._growth.wanted} of its model, for no other copy can be loaded: "
-                f"{failure.message}"
-            )
             model.end()
+            with self._growing:
+                told = not self.goes_on(copy)
+                self._growth.not_loaded(copy)
+            if not told:
+                self._observer.warning(
+                    f"the job goes on with {self._growth.wanted} of its model, for no other copy can be loaded: "
+                    f"{failure.message}"
+                )
             return False
         with self._growing:
             self._growth.arrived()
@@ -176,9 +181,9 @@ class Copies:
     def settled(self, predicted: Predicted) -> Answer:
         """The answer as a result, once all that ran beside it have ended. Where one of them wrote its answer to the
         same file, each may hold the other's: the item is done again, alone. Raises the item's failure."""
-        answer = predicted.answer
-        if self._overlaps.shares_its_file(predicted.prediction):
-            answer = self._done_again(predicted.request, answer.origin).answer
+        answer, sharing = predicted.answer, self._overlaps.sharing(predicted.prediction)
+        if sharing is not Sharing.NONE:
+            answer = self._done_again(predicted.request, answer.origin if sharing is Sharing.CERTAIN else None).answer
         return answer.settled()
 
     def dismiss(self, copy: int) -> None:
@@ -212,8 +217,7 @@ class Copies:
     # one copy
 
     def _add_model(self, copy: int) -> None:
-        spare, self._spare = self._spare, None
-        self._models.append(spare or self._new_model(copy))
+        self._models.append(self._spares.pop(0) if self._spares else self._new_model(copy))
 
     def _new_model(self, copy: int) -> Model:
         while len(self._fallbacks) <= copy:
@@ -250,7 +254,8 @@ class Copies:
                 choice = model.choose(call, self._items, [file.path.name for file in request.files])
             self._choice = self._choice or choice
         if first:
-            self._start_spare()
+            if taken := model.memory_taken():
+                self._start_spares(2 * taken)
             self._runner = choice.runner
             self._observer.model_ready(module, choice, time.perf_counter() - (self._began or 0))
         return choice
@@ -262,8 +267,9 @@ class Copies:
             with self._turns.beside_others():
                 return self._one(copy, request, prediction)
         except Failure as failure:
-            if self._spoilt_by_another(failure, prediction):
-                return self._done_again(request, failure.origin if isinstance(failure, AnswerRefused) else None)
+            sharing = self._spoilt_by_another(failure, prediction)
+            if sharing is not Sharing.NONE:
+                return self._done_again(request, prediction.ran.origin if sharing is Sharing.CERTAIN else None)
             # In auto the worker has had its turn after deepaas-cli.
             tried_twice = self._spec.runner == "auto" and self._choice and self._choice.runner == CLI
             if not failure.crashed or tried_twice or self._cut:
@@ -276,12 +282,13 @@ class Copies:
         with self._turns.alone():
             return self._one(copy, request, Prediction())
 
-    def _spoilt_by_another(self, failure: Failure, prediction: Prediction) -> bool:
-        """Whether an item may have failed because another copy wrote to its file."""
+    def _spoilt_by_another(self, failure: Failure, prediction: Prediction) -> Sharing:
+        """Whether an item may have failed because another copy wrote to its file, or took it away."""
         if self._cut or failure.crashed or not isinstance(failure, ItemFailed):
-            return False
-        known = self._turns.are_one_by_one and bool(prediction.beside)
-        return known or self._overlaps.shares_its_file(prediction)
+            return Sharing.NONE
+        if self._turns.are_one_by_one and prediction.beside:
+            return Sharing.POSSIBLE
+        return self._overlaps.sharing(prediction)
 
     def _one(self, copy: int, request: Request, prediction: Prediction) -> Predicted:
         model, origin, failed = self._models[copy], None, True
@@ -326,18 +333,20 @@ class Copies:
 
     # how many
 
-    def _start_spare(self) -> None:
-        """Has the second copy import the module while the first predicts its first item, where the memory is there for
-        twice what that took: a job of a few seconds would be half over before."""
-        if self._growth is None or self._most < 2 or self._device.gpus:
+    def _start_spares(self, each: int) -> None:
+        """Has the copies of the first step import the module before the first item has shown that there will be any,
+        where so many bytes are free for each: a job of a few seconds would be half over before."""
+        room = memory.available()
+        if self._growth is None or self._device.gpus or room is None:
             return
-        room, taken = memory.available(), self._models[0].memory_taken()
         with self._growing:
-            if self._over or room is None or taken is None or room < 2 * taken + _KEPT_FREE:
+            if self._over or self._spares or len(self._models) > 1:
                 return
-            self._spare = spare = self._new_model(1)
-        with suppress(Failure):  # told once it is needed
-            spare.start()
+            count = min(self._growth.following - 1, (room - _KEPT_FREE) // each)
+            self._spares = spares = [self._new_model(1 + number) for number in range(count)]
+        for spare in spares:
+            with suppress(Failure):  # told once it is needed
+                spare.start()
 
     def _grow(self) -> None:
         """After an item: adds the copies that are wanted, and loads the first anew where fewer are to share the cores
@@ -354,8 +363,8 @@ class Copies:
             while len(self._models) < self._growth.wanted and not self._over:
                 self._add_model(len(self._models))
                 self.on_more()
-            spare, self._spare = self._spare, None
-        if spare:
+            superfluous, self._spares = self._spares, []
+        for spare in superfluous:
             spare.end()
         if anew:
             self._load_anew()
@@ -399,7 +408,7 @@ class Copies:
         """From now on there are no more."""
         with self._growing:
             self._over = True
-            return [*self._models, *([self._spare] if self._spare else [])]
+            return [*self._models, *self._spares]
 
     # a silent fallback
 

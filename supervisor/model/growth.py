@@ -13,7 +13,8 @@ _WORTH = 0.2
 
 
 class Growth:
-    """Twice as many copies at each step, for as long as the rate grows and the machine carries them.
+    """Twice as many copies at each step, for as long as the rate grows and the machine carries them; all there may be
+    where twice as many leave out but one.
 
     Called from the copies' threads, one at a time. The first step is taken as soon as one item shows what a copy takes:
     its rate is compared with that of the first copy while the second was being loaded. Each later step waits for the
@@ -32,6 +33,12 @@ class Growth:
         self._items = 0
         self._earlier = 1  # copies of the step before
         self._before: float | None = None  # its rate
+
+    @property
+    def following(self) -> int:
+        """How many there are after the next step, if it is taken."""
+        double = 2 * self.wanted
+        return self.most if double + 1 >= self.most else double
 
     def ended(self) -> None:
         """An item has been predicted. Changes `wanted` where that is called for."""
@@ -62,15 +69,19 @@ class Growth:
             self._began, self._items = self._clock(), 0
 
     def lost(self) -> None:
-        """A copy cannot be had, or has died for want of memory: back to the step before, and no further."""
+        """A copy has died for want of memory: back to the step before, and no further."""
         self._settle(self._earlier)
+
+    def not_loaded(self, copy: int) -> None:
+        """A copy cannot be had: those before it stay, and there are no more."""
+        self._settle(min(self.wanted, max(self._earlier, copy)))
 
     def _step(self) -> None:
         self.most = max(1, min(self.most, self._carried()))
         if self.most <= self.wanted:
             self._settle(self.wanted)
         else:
-            self._earlier, self.wanted = self.wanted, min(2 * self.wanted, self.most)
+            self._earlier, self.wanted = self.wanted, self.following
 
     def _settle(self, copies: int) -> None:
         self.wanted, self._settled = copies, True

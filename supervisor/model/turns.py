@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import Enum, auto
 
 from supervisor.model.runner import Origin
 
@@ -61,6 +62,14 @@ class Turns:
             self._changed.notify_all()
 
 
+class Sharing(Enum):
+    """Whether two predictions had one file. POSSIBLE: one of them failed, and where it had written nobody knows."""
+
+    NONE = auto()
+    POSSIBLE = auto()
+    CERTAIN = auto()
+
+
 @dataclass(eq=False, slots=True)
 class Ran:
     """What others know of a prediction that ran beside them. origin: the file that its answer came from, if any."""
@@ -104,15 +113,17 @@ class Overlaps:
                 self._paths.append(origin.path)
             self._changed.notify_all()
 
-    def shares_its_file(self, prediction: Prediction) -> bool:
-        """Whether one that ran beside it answered through the same file, or failed and may have written there before:
-        where the file is not a new one for each answer. Waits until all of them have ended."""
-        origin = prediction.ran.origin
-        if origin is None:
-            return False
+    def sharing(self, prediction: Prediction) -> Sharing:
+        """Whether its answer may be another's, or its failure another's doing. Waits until all that ran beside it have
+        ended."""
         with self._changed:
             self._changed.wait_for(lambda: all(other.ended for other in prediction.beside))
-        return any(
-            other.origin.is_also(origin) if other.origin else other.failed and prediction.used_before
-            for other in prediction.beside
-        )
+        origin, beside = prediction.ran.origin, prediction.beside
+        if origin is None:
+            failed = prediction.ran.failed and any(other.origin for other in beside)
+            return Sharing.POSSIBLE if failed else Sharing.NONE
+        if any(other.origin.is_also(origin) if other.origin else other.failed and prediction.used_before
+               for other in beside):  # fmt: skip
+            return Sharing.CERTAIN
+        # The file of its answer is no other's, but one that failed has told of none.
+        return Sharing.POSSIBLE if any(other.failed for other in beside) else Sharing.NONE

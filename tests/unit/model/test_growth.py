@@ -40,6 +40,13 @@ def test_where_each_copy_brings_its_share_there_are_as_many_as_may_be(most: int,
     assert Machine(most, lambda copies: rate * copies).run(30_000) == most
 
 
+def test_a_last_step_of_one_copy_is_part_of_the_one_before() -> None:
+    growth = Growth(3, lambda: 64, lambda: 0.0)
+    growth.ended()
+    assert growth.wanted == 3
+    assert Machine(5, lambda copies: 10.0 * copies).run(3000) == 5
+
+
 def test_the_first_step_is_taken_with_the_first_item() -> None:
     growth = Growth(8, lambda: 64, lambda: 0.0)
     assert growth.wanted == 1
@@ -81,13 +88,15 @@ def test_room_is_asked_for_before_each_step() -> None:
     assert Machine(16, lambda copies: 10.0 * copies, lambda: next(rooms)).run(3000) == 4
 
 
-def test_a_copy_that_cannot_be_had_leaves_the_step_before() -> None:
-    growth = Growth(8, lambda: 64, lambda: 0.0)
+@pytest.mark.parametrize(("failing", "left"), [([1], 1), ([2], 2), ([2, 1], 1), ([1, 2], 1)])
+def test_a_copy_that_cannot_be_had_leaves_those_before_it(failing: list[int], left: int) -> None:
+    growth = Growth(3, lambda: 64, lambda: 0.0)
     growth.ended()
-    growth.lost()
+    for copy in failing:
+        growth.not_loaded(copy)
     for _ in range(100):
         growth.ended()
-    assert growth.wanted == 1
+    assert growth.wanted == left
 
 
 def test_a_copy_that_dies_of_its_memory_leaves_the_step_before() -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from supervisor.model.runner import Origin
-from supervisor.model.turns import Overlaps, Prediction, Turns
+from supervisor.model.turns import Overlaps, Prediction, Sharing, Turns
 
 _PATIENCE = 30
+NONE, POSSIBLE, CERTAIN = Sharing.NONE, Sharing.POSSIBLE, Sharing.CERTAIN
 
 
 def test_who_is_alone_has_nobody_beside_it_and_comes_first() -> None:
@@ -62,26 +63,26 @@ def origin(path: str = "/app/result.png", inode: int = 7) -> Origin:
     return Origin(path=path, device=1, inode=inode)
 
 
-def ran_together(*origins: Origin | None, failed: bool = False) -> list[bool]:
-    """Whether the answers of predictions that all ran at once are to be made again."""
+def ran_together(*origins: Origin | None, failed: bool = False) -> list[Sharing]:
+    """Whether predictions that all ran at once had one file; failed: those without an answer's file have."""
     overlaps, predictions = Overlaps(), [Prediction() for _ in origins]
     for prediction in predictions:
         overlaps.begin(prediction)
     for prediction, each in zip(predictions, origins, strict=True):
         overlaps.end(prediction, each, failed=failed and each is None)
-    return [overlaps.shares_its_file(prediction) for prediction in predictions]
+    return [overlaps.sharing(prediction) for prediction in predictions]
 
 
 def test_two_that_ran_together_and_answered_through_one_file_are_to_be_made_again() -> None:
-    assert ran_together(origin(), origin()) == [True, True]
-    assert ran_together(origin(), origin(inode=8)) == [True, True]
-    assert ran_together(origin(), origin("/app/other.png", inode=8), origin()) == [True, False, True]
+    assert ran_together(origin(), origin()) == [CERTAIN, CERTAIN]
+    assert ran_together(origin(), origin(inode=8)) == [CERTAIN, CERTAIN]
+    assert ran_together(origin(), origin("/app/other.png", inode=8), origin()) == [CERTAIN, NONE, CERTAIN]
 
 
 def test_answers_in_no_file_or_in_files_of_their_own_are_not() -> None:
-    assert ran_together(None, None) == [False, False]
-    assert ran_together(origin(), None) == [False, False]
-    assert ran_together(origin("/tmp/a"), origin("/tmp/b")) == [False, False]  # one inode, used again
+    assert ran_together(None, None) == [NONE, NONE]
+    assert ran_together(origin(), None) == [NONE, NONE]
+    assert ran_together(origin("/tmp/a"), origin("/tmp/b")) == [NONE, NONE]  # one inode, used again
 
 
 def test_one_after_the_other_may_use_one_file() -> None:
@@ -90,7 +91,7 @@ def test_one_after_the_other_may_use_one_file() -> None:
         prediction = Prediction()
         overlaps.begin(prediction)
         overlaps.end(prediction, origin(), failed=False)
-        assert not overlaps.shares_its_file(prediction)
+        assert overlaps.sharing(prediction) is NONE
 
 
 def test_one_that_ends_later_is_waited_for() -> None:
@@ -99,10 +100,10 @@ def test_one_that_ends_later_is_waited_for() -> None:
     overlaps.begin(late)
     overlaps.end(early, origin(), failed=False)
     with ThreadPoolExecutor() as threads:
-        asked = threads.submit(overlaps.shares_its_file, early)
+        asked = threads.submit(overlaps.sharing, early)
         assert not asked.done()
         overlaps.end(late, origin(), failed=False)
-        assert asked.result(_PATIENCE)
+        assert asked.result(_PATIENCE) is CERTAIN
 
 
 def test_many_short_ones_beside_a_long_one_are_all_remembered() -> None:
@@ -113,18 +114,21 @@ def test_many_short_ones_beside_a_long_one_are_all_remembered() -> None:
         overlaps.begin(short)
         overlaps.end(short, origin(f"/app/{number}.png", inode=number), failed=False)
     overlaps.end(long, origin("/app/3.png", inode=99), failed=False)
-    assert overlaps.shares_its_file(long)
+    assert overlaps.sharing(long) is CERTAIN
 
 
-def test_one_that_failed_may_have_written_to_a_file_that_is_used_again_and_again() -> None:
+def test_one_that_failed_may_have_written_to_the_file_and_has_where_it_is_used_again_and_again() -> None:
+    """The very first answer of a job was another's: whoever had written it failed, for its file had been taken away."""
     overlaps = Overlaps()
-    for expected in (False, True):
+    for expected in (POSSIBLE, CERTAIN):
         good, bad = Prediction(), Prediction()
         overlaps.begin(good)
         overlaps.begin(bad)
         overlaps.end(bad, None, failed=True)
         overlaps.end(good, origin(), failed=False)
-        assert overlaps.shares_its_file(good) is expected
+        assert overlaps.sharing(good) is expected
+        assert overlaps.sharing(bad) is POSSIBLE
+    assert ran_together(None, None, failed=True) == [NONE, NONE]
 
 
 @pytest.mark.parametrize("link", [os.link, os.symlink])
