@@ -236,9 +236,18 @@ def test_what_the_tree_used_is_told_when_it_is_gone() -> None:
     assert guest.reaped_usage.resident > 1024 * 1024
 
 
+def mark_of(pid: int) -> bytes:
+    """A process has an environment to be read some moments after it has been told of."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if mark := Path(f"/proc/{pid}/environ").read_bytes().partition(f"{MARK}=".encode())[2]:
+            return mark
+    raise AssertionError(f"{pid} carries no mark")
+
+
 def test_a_guest_carries_its_own_mark() -> None:
     guests = [ProcessTree(["sleep", "600"], {"PATH": os.defpath}) for _ in range(2)]
-    marks = {Path(f"/proc/{guest.pid}/environ").read_bytes().partition(f"{MARK}=".encode())[2] for guest in guests}
+    marks = {mark_of(guest.pid) for guest in guests}
     for guest in guests:
         guest.kill()
     assert len(marks) == 2
