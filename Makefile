@@ -53,8 +53,8 @@ audit: $(READY) ## known vulnerabilities of the runtime layer: [OSV_URL=…] [DE
 runtime: $(READY) ## build the private runtime, build/runtime/runtime.tar, in a container: [NETWORK=…] [NO_CACHE=1]
 images: $(READY) ## bake the supervisor on catalogue images: MODEL=… [VARIANT=cpu|gpu|all] [REGISTRY=…] [TAG=…] [BASE=…] [PUSH=1] [JOBS=n] [CHECK=load]
 run: $(READY) ## run a derived image on a file: MODEL=… FILE=… [OUT=dir] [VARIANT=gpu] [ARGS='{"threshold": 0.6}']
-job-definitions: $(READY) ## render Batch job definitions: MODEL=… REGISTRY=… [VARIANT=…] [ROLE=…] [EXECUTION_ROLE=…] [REGISTER=1]
-submit-one: $(READY) ## submit one Batch job: MODEL=… INPUT=s3://… OUTPUT=s3://… [QUEUE=…] [ARGS=…] [WAIT=1]
+job-definitions: $(READY) ## render Batch job definitions: MODEL=… REGISTRY=… [VARIANT=…] [TAG=…] [ROLE=…] [EXECUTION_ROLE=…] [DROP=…] [DIFF=1] [REGISTER=1]
+submit-one: $(READY) ## submit one Batch job: MODEL=… INPUT=s3://… OUTPUT=s3://… [TAG=…] [QUEUE=…] [ARGS=…] [WAIT=1]
 report: $(READY) ## merge status documents into one page: STATUS=folder or s3://bucket/results/_status/ [OUT=report.html] [PARQUET=results.parquet [RESULTS=…]]
 catalogue: $(READY) ## print what is known of each module with a file input: [MODEL=…]
 audit runtime images run job-definitions submit-one report catalogue:

@@ -63,7 +63,7 @@ COMMANDS = (
     ),
     Command(name="run", module="scripts.images.run", does="run a derived image on a file, here, as Batch would"),
     Command(
-        name="job-definitions", module="scripts.batch.definitions", does="render and register AWS Batch job definitions"
+        name="job-definitions", module="scripts.batch.register", does="render and register AWS Batch job definitions"
     ),
     Command(name="submit", module="scripts.batch.submit", does="submit one job, and follow it to its end"),
     Command(name="report", module="scripts.report.command", does="merge the status documents of a run into one page"),

@@ -21,13 +21,24 @@ from supervisor.failures import BadUsage, Failure, InputDenied, PassingTrouble
 _LOG_IN = "log in (aws sso login, aws configure) or set AWS_PROFILE"
 
 
-def connect(service: str = "batch") -> Any:
-    """A client of that AWS service. Raises BadUsage or InputDenied without a region or credentials, before any call."""
+class NotThere(BadUsage):
+    """AWS does not know what it was asked for. said: AWS's own words."""
+
+    def __init__(self, message: str, hint: str, said: str) -> None:
+        super().__init__(message, hint)
+        self.said = said
+
+
+def connect(service: str = "batch", region: str | None = None) -> Any:
+    """A client of that AWS service. region: another than the environment's.
+
+    Raises BadUsage or InputDenied without a region or credentials, before any call.
+    """
     import boto3
 
     with errors():
         session = boto3.Session()
-        client = session.client(cast("Any", service))
+        client = session.client(cast("Any", service), region_name=region)
         if session.get_credentials() is None:
             raise InputDenied("no AWS credentials", _LOG_IN)
     return client
@@ -53,6 +64,8 @@ def failure(error: BotoCoreError | ClientError, what: str | None = None) -> Fail
             return InputDenied(said, "log in again, or check the policy of the role that you use")
         if status >= 500 or re.search("Throttl|TooManyRequests|RequestLimit", code):
             return PassingTrouble(said, "try again")
+        if re.search("NotFound", code):
+            return NotThere(said, "correct what AWS names", " ".join(answer.get("Message", "").split()))
         return BadUsage(said, "correct what AWS names")
     said = " ".join(str(error).split())
     match error:

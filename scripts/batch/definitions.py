@@ -1,44 +1,41 @@
-"""The command `deepaas-batch job-definitions`: renders AWS Batch job definitions, and registers those that changed.
+"""Job definitions as AWS Batch takes them.
 
 What a definition says comes from images/<module>.yaml (resources, timeout, arguments), build/build.json (the image,
-by digest) and the table of failures (which endings are tried again). For each variant there is one for EC2, and for
-the CPU one for Fargate besides: build/job-definitions/<module>-<variant>[-fargate].json, ready for
-`aws batch register-job-definition --cli-input-json file://…`.
+by digest), the table of failures (which endings are tried again), and the operator's settings. For each variant there
+is one for EC2, and for the CPU one for Fargate besides.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import botocore.session
 from botocore.validate import ParamValidator
 
-from scripts import terminal, whole_file
-from scripts.batch import aws
+from scripts import whole_file
+from scripts.batch.request import ItemPath, put
 from scripts.batch.retry import Platform, retry_strategy
-from scripts.checkout import ROOT, shown
-from scripts.images import catalogue, derived
 from scripts.images.arguments import job_variables
-from scripts.images.catalogue import Module, UnknownModule, Variant
-from scripts.images.derived import Built, Name
-from supervisor.failures import BadUsage, Failure, OutputUnwritable, job_exit_code
+from scripts.images.catalogue import Module, Variant
+from scripts.images.derived import Built
+from supervisor.failures import BadUsage
 
 if TYPE_CHECKING:
     from botocore.model import Shape
-    from mypy_boto3_batch import BatchClient
 
-FOLDER = ROOT / "build" / "job-definitions"
 LOG_GROUP = "/aws/batch/job"
-# Tells whether a registered revision says the same: Batch adds defaults of its own to what it is given.
+# Tags of a definition. FINGERPRINT tells whether a registered revision says the same, for Batch adds defaults of its
+# own to what it is given. IMAGE is the name of the image that the definition is for. DEFAULTS are the numbers that
+# nobody had decided on when it was registered: they follow the catalogue, and all others are kept.
 FINGERPRINT = "deepaas-batch:definition"
+IMAGE = "deepaas-batch:image"
+DEFAULTS = "deepaas-batch:defaults"
 # Memory in GiB that Fargate offers for a number of vCPUs: https://docs.aws.amazon.com/batch/latest/userguide/fargate.html
 FARGATE_GIB: Mapping[int, range] = {
     1: range(2, 9),
@@ -48,7 +45,8 @@ FARGATE_GIB: Mapping[int, range] = {
     16: range(32, 121, 8),
 }
 # Fargate's disk is 20 GiB, which a catalogue image of 10 GB and an input that lies there twice soon fill.
-_FARGATE_DISK_GIB = 40
+FARGATE_DISK_GIB = 40
+LONGEST_NAME = 128
 
 
 class NotRendered(BadUsage):
@@ -57,18 +55,31 @@ class NotRendered(BadUsage):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a platform operator decides for all definitions."""
+    """What a platform operator decides. None: nothing was decided, and the default holds."""
 
     job_role: str | None = None
     execution_role: str | None = None
-    log_group: str = LOG_GROUP
+    log_group: str | None = None
     timeout: int | None = None
-    public_ip: bool = False
+    public_ip: bool | None = None
+    vcpus: float | None = None
+    memory_mib: int | None = None
+    gpus: int | None = None
+    disk_gib: int | None = None
 
     def __post_init__(self) -> None:
         for name, role in (("role", self.job_role), ("execution role", self.execution_role)):
             if role and not re.fullmatch(r"arn:aws[a-z-]*:iam::\d{12}:role/\S+", role):
                 raise BadUsage(f"the {name} is {role!r}", "use the role's ARN, arn:aws:iam::123456789012:role/name")
+        if self.log_group is not None and not re.fullmatch(r"[A-Za-z0-9_./#-]{1,512}", self.log_group):
+            raise BadUsage(
+                f"the log group is {self.log_group!r}", f"use letters, digits and ._/#- alone, as in {LOG_GROUP}"
+            )
+
+    def over(self, others: Settings) -> Settings:
+        """These, and what is not decided here from the others."""
+        both = {each.name: (getattr(self, each.name), getattr(others, each.name)) for each in fields(Settings)}
+        return Settings(**{name: other if ours is None else ours for name, (ours, other) in both.items()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +100,19 @@ class Definition:
         return path
 
 
-def definition_name(module: str, variant: Variant, platform: Platform = "EC2") -> str:
-    return f"{module}-{variant}" + ("-fargate" if platform == "FARGATE" else "")
+def definition_name(module: str, variant: Variant, platform: Platform = "EC2", tag: str | None = None) -> str:
+    """`<module>-[<tag>-]<variant>[-fargate]`, so that images of another tag have definitions of their own.
+
+    A definition's name has no dots: v1.2 becomes v1_2. Raises BadUsage for a name that Batch would not take.
+    """
+    parts = (module, tag and tag.replace(".", "_"), variant, "fargate" if platform == "FARGATE" else None)
+    name = "-".join(part for part in parts if part)
+    if len(name) > LONGEST_NAME:
+        raise BadUsage(
+            f"the definition's name {name} has {len(name)} characters, and Batch takes {LONGEST_NAME}",
+            "use a shorter --tag",
+        )
+    return name
 
 
 def platforms(variant: Variant) -> tuple[Platform, ...]:
@@ -101,25 +123,40 @@ def platforms(variant: Variant) -> tuple[Platform, ...]:
 # Rendering.
 
 
-def render(module: Module, built: Built, platform: Platform, settings: Settings) -> Definition:
-    """One definition. Raises NotRendered where Batch could not take it."""
-    name = definition_name(module.name, built.variant, platform)
-    request = {
+def render(
+    module: Module,
+    built: Built,
+    platform: Platform,
+    settings: Settings,
+    kept: Mapping[ItemPath, Any] | None = None,
+) -> Definition:
+    """One definition. kept: what it has beside what is rendered here, as the revision before had it.
+
+    Raises NotRendered where Batch could not take it.
+    """
+    name = definition_name(module.name, built.variant, platform, built.tag)
+    standard = defaults(module, built.variant, platform)
+    decided = settings.over(standard)
+    request: dict[str, Any] = {
         "jobDefinitionName": name,
         "type": "container",
         "platformCapabilities": [platform],
-        "containerProperties": _container(name, module, built, platform, settings),
+        "containerProperties": _container(name, module, built, platform, decided),
         "retryStrategy": retry_strategy(platform),
-        "timeout": {"attemptDurationSeconds": settings.timeout or module.timeout_seconds},
+        "timeout": {"attemptDurationSeconds": decided.timeout},
         "propagateTags": True,
         "tags": {
             "deepaas-batch:module": module.name,
             "deepaas-batch:variant": built.variant,
             "deepaas-batch:version": built.supervisor,
+            IMAGE: built.name,
+            DEFAULTS: undecided(settings, standard),
         },
     }
+    for path, item in (kept or {}).items():
+        put(request, path, item)
     fingerprint = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
-    cast("dict[str, str]", request["tags"])[FINGERPRINT] = fingerprint
+    request["tags"][FINGERPRINT] = fingerprint
     if faults := validate(request):
         raise NotRendered(
             f"{name}: Batch would not take it: {'; '.join(faults)}", f"correct images/{module.name}.yaml or the flags"
@@ -127,11 +164,33 @@ def render(module: Module, built: Built, platform: Platform, settings: Settings)
     return Definition(name=name, request=request)
 
 
-def _container(name: str, module: Module, built: Built, platform: Platform, settings: Settings) -> dict[str, Any]:
-    needs = module.resources
-    resources = {"VCPU": needs.vcpus, "MEMORY": needs.memory_mib} | (
-        {"GPU": needs.gpus} if built.variant == "gpu" else {}
+def defaults(module: Module, variant: Variant, platform: Platform) -> Settings:
+    """What holds where nobody decided."""
+    return Settings(
+        log_group=LOG_GROUP,
+        timeout=module.timeout_seconds,
+        public_ip=False,
+        vcpus=module.resources.vcpus,
+        memory_mib=module.resources.memory_mib,
+        gpus=module.resources.gpus if variant == "gpu" else None,
+        disk_gib=FARGATE_DISK_GIB if platform == "FARGATE" else None,
     )
+
+
+NUMBERS = ("timeout", "vcpus", "memory_mib", "gpus", "disk_gib")
+
+
+def undecided(settings: Settings, standard: Settings) -> str:
+    """The numbers that nobody decided on, as a tag's value: `timeout=1800 vcpus=1`."""
+    numbers = {name: getattr(standard, name) for name in NUMBERS if getattr(settings, name) is None}
+    return " ".join(f"{name}={number}" for name, number in numbers.items() if number is not None)
+
+
+def _container(name: str, module: Module, built: Built, platform: Platform, decided: Settings) -> dict[str, Any]:
+    memory_mib = decided.memory_mib or 0
+    resources = {"VCPU": f"{decided.vcpus:g}", "MEMORY": str(memory_mib)}
+    if decided.gpus:
+        resources["GPU"] = str(decided.gpus)
     environment = {**job_variables(module, {}), "SUPERVISOR_IMAGE": built.identity}
     container: dict[str, Any] = {
         "image": built.reference,
@@ -139,42 +198,46 @@ def _container(name: str, module: Module, built: Built, platform: Platform, sett
         # (JOB_EVENT, JOB_MANIFEST) is submitted with the command ["run"].
         "command": ["run", "--input", "Ref::input", "--output", "Ref::output"],
         "environment": [{"name": key, "value": value} for key, value in sorted(environment.items())],
-        "resourceRequirements": [{"type": type_, "value": str(value)} for type_, value in resources.items()],
+        "resourceRequirements": [{"type": type_, "value": value} for type_, value in resources.items()],
         "logConfiguration": {
             "logDriver": "awslogs",
-            "options": {"awslogs-group": settings.log_group, "awslogs-stream-prefix": name},
+            "options": {"awslogs-group": decided.log_group, "awslogs-stream-prefix": name},
         },
-        **({"jobRoleArn": settings.job_role} if settings.job_role else {}),
-        **({"executionRoleArn": settings.execution_role} if settings.execution_role else {}),
+        **({"jobRoleArn": decided.job_role} if decided.job_role else {}),
+        **({"executionRoleArn": decided.execution_role} if decided.execution_role else {}),
     }
     # No init process: the supervisor is PID 1 itself, reaps and hands on signals; an init in front of it would keep the
     # job's environment readable in /proc/1/environ.
     if platform == "FARGATE":
-        _require_fargate_pair(name, module)
+        _require_fargate_pair(name, module, decided)
         return container | {
             "linuxParameters": {"initProcessEnabled": False},
             "fargatePlatformConfiguration": {"platformVersion": "LATEST"},
-            "networkConfiguration": {"assignPublicIp": "ENABLED" if settings.public_ip else "DISABLED"},
-            "ephemeralStorage": {"sizeInGiB": _FARGATE_DISK_GIB},
+            "networkConfiguration": {"assignPublicIp": "ENABLED" if decided.public_ip else "DISABLED"},
+            "ephemeralStorage": {"sizeInGiB": decided.disk_gib},
         }
     return container | {
         # Docker gives 64 MiB of shared memory, in which PyTorch's data loaders die of a bus error; half of the memory
         # is what Linux itself gives. It is a bound, not a reservation, and counts as the container's memory once used.
-        "linuxParameters": {"initProcessEnabled": False, "sharedMemorySize": needs.memory_mib // 2},
+        "linuxParameters": {"initProcessEnabled": False, "sharedMemorySize": memory_mib // 2},
         "privileged": False,
     }
 
 
-def _require_fargate_pair(name: str, module: Module) -> None:
-    vcpus, gib = module.resources.vcpus, module.resources.memory_mib / 1024
-    offered = FARGATE_GIB.get(vcpus, range(0))
+class NotOnFargate(NotRendered):
+    """Fargate does not offer what the module needs, or lacks what it needs itself."""
+
+
+def _require_fargate_pair(name: str, module: Module, decided: Settings) -> None:
+    vcpus, gib = decided.vcpus or 0, (decided.memory_mib or 0) / 1024
+    offered = FARGATE_GIB.get(int(vcpus), range(0)) if vcpus == int(vcpus) else range(0)
     if gib not in offered:
         here = f"correct resources in images/{module.name}.yaml, or leave Fargate out with --platform ec2"
         if offered:
-            said = f"Fargate offers {offered.start} to {offered[-1]} GiB with {vcpus} vCPU, not {gib:g}"
+            said = f"Fargate offers {offered.start} to {offered[-1]} GiB with {vcpus:g} vCPU, not {gib:g}"
         else:
-            said = f"Fargate has no {vcpus} vCPU; there are {', '.join(map(str, FARGATE_GIB))}"
-        raise NotRendered(f"{name}: {said}", here)
+            said = f"Fargate has no {vcpus:g} vCPU; there are {', '.join(map(str, FARGATE_GIB))}"
+        raise NotOnFargate(f"{name}: {said}", here)
 
 
 def validate(request: Mapping[str, Any]) -> list[str]:
@@ -198,145 +261,3 @@ def _outside_enums(value: Any, shape: Shape, path: str) -> Iterator[str]:
             yield from _outside_enums(part, any_shape.member, path)
     elif shape.type_name == "string" and any_shape.enum and value not in any_shape.enum:
         yield f"{path.lstrip('.')} is {value!r}, not one of {', '.join(any_shape.enum)}"
-
-
-# Registering.
-
-
-def latest(batch: BatchClient, name: str) -> Mapping[str, Any] | None:
-    """The newest revision in use of the definition called `name`."""
-    pages = batch.get_paginator("describe_job_definitions").paginate(jobDefinitionName=name, status="ACTIVE")
-    revisions = [cast("Mapping[str, Any]", each) for page in pages for each in page["jobDefinitions"]]
-    return max(revisions, key=lambda each: cast("int", each["revision"]), default=None)
-
-
-def register(batch: BatchClient, definition: Definition) -> tuple[str, bool]:
-    """The ARN of the definition's revision, and whether it is a new one. Raises NotRendered."""
-    fargate = definition.request["platformCapabilities"] == ["FARGATE"]
-    if fargate and "executionRoleArn" not in definition.request["containerProperties"]:
-        raise NotRendered(
-            f"{definition.name}: Fargate wants an execution role",
-            "give --execution-role arn:… (its policy: AmazonECSTaskExecutionRolePolicy)",
-        )
-    before = latest(batch, definition.name)
-    if before and before.get("tags", {}).get(FINGERPRINT) == definition.fingerprint:
-        return before["jobDefinitionArn"], False
-    return batch.register_job_definition(**cast("Any", definition.request))["jobDefinitionArn"], True
-
-
-# The command.
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """One image whose definitions are asked for."""
-
-    module: Module
-    built: Built
-
-
-def select(
-    modules: Mapping[str, Module],
-    record: Mapping[str, Built],
-    models: Sequence[str],
-    variant: str,
-    *,
-    registry: str = derived.REGISTRY,
-    tag: str | None = None,
-) -> list[Wanted | BadUsage]:
-    """The images that these words name; a BadUsage is what is wrong with one of them. Raises BadUsage for all."""
-    variants = catalogue.variants(variant)
-    wanted: dict[str, Wanted | BadUsage] = {}
-    for model in [each for word in models for each in (modules if word == "all" else [word])]:
-        try:
-            module = catalogue.find(model, modules)
-        except UnknownModule as error:
-            wanted[model] = error
-            continue
-        names = [Name(module=module.name, variant=each, registry=registry, tag=tag) for each in variants]
-        found = {str(name): record[str(name)] for name in names if str(name) in record}
-        wanted |= {name: Wanted(module=module, built=built) for name, built in found.items()}
-        if not found and "all" not in models:
-            push = registry != derived.REGISTRY
-            build = derived.build_command(module.name, variant, registry=registry, tag=tag, push=push)
-            wanted[model] = BadUsage(f"{' and '.join(map(str, names))} not built", f"build it: {build}")
-    if not wanted:
-        raise BadUsage(f"nothing is built as {registry}/…", "build something: deepaas-batch images MODEL")
-    return list(wanted.values())
-
-
-def _make(
-    wanted: Wanted, options: argparse.Namespace, settings: Settings, batch: BatchClient | None
-) -> Iterator[Failure]:
-    """Renders, writes and registers one image's definitions; yields what went wrong with each."""
-    if wanted.built.digest is None:
-        print(f"note: {wanted.built.name} is not pushed, so that its definitions name the local image (--push pushes)")
-    for platform in platforms(wanted.built.variant):
-        if options.platform not in ("all", platform.lower()):
-            continue
-        try:
-            definition = render(wanted.module, wanted.built, platform, settings)
-            line = f"{definition.name}  {shown(definition.write(options.out))}"
-            if batch:
-                with aws.errors(definition.name):
-                    arn, new = register(batch, definition)
-                line += f"  {arn}  revision {arn.rpartition(':')[2]}{'' if new else ', unchanged'}"
-            print(line)
-        except OSError as error:
-            yield OutputUnwritable(f"{options.out}: {error.strerror}", "name a folder that is yours to write to: --out")
-        except Failure as failure:
-            yield failure
-
-
-def _seconds(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) >= 60):
-        raise argparse.ArgumentTypeError(f"{text!r}: Batch wants 60 seconds or more")
-    return int(text)
-
-
-DESCRIPTION = """\
-Renders AWS Batch job definitions for derived images that `deepaas-batch images` built, for EC2 and, on the CPU, for
-Fargate, as JSON in build/job-definitions. With --register, registers each that changed since its latest revision, and
-prints ARN and revision."""
-EPILOG = """\
-The image is named by digest once it is pushed. Roles: --role is what the job itself may do (read its input, write its
-output), --execution-role what Batch needs to start it (Fargate, private registries).
-
-examples:
-  deepaas-batch job-definitions voice-activity
-  deepaas-batch job-definitions all --registry registry.example.org/batch --role arn:aws:iam::… --register"""
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", nargs="+", help="modules by own name or image repository, or all that are built")
-    parser.add_argument("--variant", default="all", metavar="cpu|gpu|all", help="default: every variant that is built")
-    parser.add_argument("--platform", default="all", choices=("ec2", "fargate", "all"), help="default: all that fit")
-    derived.add_name_flags(parser)
-    parser.add_argument("--role", metavar="ARN", help="the job's role: reads its input, writes its output")
-    parser.add_argument("--execution-role", metavar="ARN", help="the role that Batch starts the job with")
-    parser.add_argument("--log-group", default=LOG_GROUP, help="CloudWatch log group (default: %(default)s)")
-    parser.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="of one attempt; default: the catalogue's")
-    parser.add_argument("--public-ip", action="store_true", help="Fargate in a public subnet, without a NAT gateway")
-    parser.add_argument("--register", action="store_true", help="register what changed, with the usual AWS credentials")
-    parser.add_argument("--record", type=Path, default=derived.RECORD, metavar="FILE", help="default: build/build.json")
-    parser.add_argument("--out", type=Path, default=FOLDER, metavar="FOLDER", help="default: build/job-definitions")
-
-
-def main(options: argparse.Namespace) -> int:
-    """The exit code of all definitions together. Raises Failure where none can be begun."""
-    settings = Settings(
-        job_role=options.role,
-        execution_role=options.execution_role,
-        log_group=options.log_group,
-        timeout=options.timeout,
-        public_ip=options.public_ip,
-    )
-    models, record = catalogue.words(options.model), derived.read(options.record)
-    wanted = select(catalogue.load(), record, models, options.variant, registry=options.registry, tag=options.tag)
-    batch = aws.connect() if options.register else None
-    codes: Counter[int] = Counter()
-    for each in wanted:
-        for failure in [each] if isinstance(each, BadUsage) else _make(each, options, settings, batch):
-            terminal.tell("job-definitions", failure)
-            codes[failure.code] += 1
-    return job_exit_code(0, codes, max_failures=0)

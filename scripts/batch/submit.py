@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,9 +14,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from scripts.batch import aws
-from scripts.batch.definitions import definition_name, latest
+from scripts.batch.definitions import definition_name
 from scripts.batch.follow import Submitted, follow
 from scripts.batch.retry import Platform
+from scripts.batch.revisions import latest
 from scripts.images import catalogue
 from scripts.images.arguments import predict_args
 from supervisor.failures import SUCCESS, BadUsage
@@ -26,9 +28,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """One job to submit."""
+    """One job to submit. register: the command that registers its definition."""
 
     definition: str
+    register: str
     input: str
     output: str
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -53,11 +56,19 @@ def read(options: argparse.Namespace) -> Submission:
     if arguments:
         environment["JOB_PREDICT_ARGS"] = json.dumps({**(module.default_args or {}), **arguments})
     return Submission(
-        definition=definition_name(module.name, variant, platform),
+        definition=definition_name(module.name, variant, platform, options.tag),
+        register=_register_command(module.name, platform, options.tag),
         input=options.input,
         output=options.output.rstrip("/") + "/",
         environment=environment,
     )
+
+
+def _register_command(module: str, platform: Platform, tag: str | None) -> str:
+    options = {"--tag": tag, "--registry": "HOST/PATH", "--role": "ARN"}
+    options |= {"--execution-role": "ARN"} if platform == "FARGATE" else {}
+    flags = [word for flag, value in options.items() if value for word in (flag, value)]
+    return shlex.join(["deepaas-batch", "job-definitions", module, *flags, "--register"])
 
 
 def _require_uri(name: str, uri: str, schemes: tuple[str, ...], example: str) -> None:
@@ -79,11 +90,7 @@ def submit(batch: BatchClient, submission: Submission, queue: str | None) -> Sub
     """Raises BadUsage where there is no such definition or queue."""
     definition = latest(batch, submission.definition)
     if definition is None:
-        module = submission.definition.rpartition("-cpu")[0] or submission.definition.rpartition("-gpu")[0]
-        raise BadUsage(
-            f"no job definition {submission.definition} is registered here",
-            f"deepaas-batch job-definitions {module} --register",
-        )
+        raise BadUsage(f"no job definition {submission.definition} is registered here", submission.register)
     queue = _queue(batch, queue)
     job = batch.submit_job(
         jobName=submission.job_name,
@@ -140,6 +147,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", help="where the result goes: s3://bucket/prefix/")
     parser.add_argument("--queue", help="job queue; may be left out where there is only one")
     parser.add_argument("--variant", default="cpu", metavar="cpu|gpu", help="default: %(default)s")
+    parser.add_argument("--tag", help="of the image, as `job-definitions` was told it")
     parser.add_argument("--fargate", action="store_true", help="with the definition for Fargate")
     parser.add_argument("--args", metavar="JSON", help="further arguments of the module, over the catalogue's defaults")
     parser.add_argument(

@@ -104,6 +104,12 @@ class Built:
         return self.name.rpartition(":")[0]
 
     @property
+    def tag(self) -> str | None:
+        """TAG of `[TAG-]<variant>`."""
+        full_tag = self.name.rpartition(":")[2]
+        return full_tag.removesuffix(f"-{self.variant}") if full_tag.endswith(f"-{self.variant}") else None
+
+    @property
     def reference(self) -> str:
         """What to run: by digest where a registry has it, else the local name."""
         return f"{self.repository}@{self.digest}" if self.digest else self.name

@@ -8,32 +8,46 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
+import docker
 import pytest
 
 from scripts import cli
 from tests.conftest import REPOSITORY, S3Server
+from tests.containers.test_build_images import registry_at
 
 if TYPE_CHECKING:
     from mypy_boto3_batch import BatchClient
 
 pytestmark = pytest.mark.containers
 
-REGISTRY = "deepaas-batch-test"
 QUEUE = "predictions"
 RECORDING = REPOSITORY / "images" / "voice-activity" / "recording.wav"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pushed:
+    """voice-activity's cpu image in a registry, and build.json of it."""
+
+    registry: str
+    record: Path
+
+
 @pytest.fixture(scope="session")
-def voice_activity(runtime: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """build.json of voice-activity's cpu image."""
-    record = tmp_path_factory.mktemp("build") / "build.json"
-    arguments = ["voice-activity", "--variant", "cpu", "--registry", REGISTRY, "--record", str(record)]
-    assert cli.main(["images", *arguments, "--runtime", str(runtime)]) == 0
-    return record
+def voice_activity(runtime: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pushed]:
+    folder = tmp_path_factory.mktemp("build")
+    with registry_at(folder) as host:
+        pushed = Pushed(registry=f"{host}/team", record=folder / "build.json")
+        options = ["--registry", pushed.registry, "--record", str(pushed.record), "--runtime", str(runtime)]
+        assert cli.main(["images", "voice-activity", "--variant", "cpu", "--push", *options]) == 0
+        yield pushed
+        engine = docker.from_env()
+        for image in engine.images.list(f"{pushed.registry}/voice-activity"):
+            engine.images.remove(str(image.id), force=True)
 
 
 @pytest.fixture
@@ -61,12 +75,13 @@ def batch(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[BatchClient
 
 
 @pytest.fixture
-def register(batch: BatchClient, voice_activity: Path, tmp_path: Path) -> Callable[[], int]:
+def register(batch: BatchClient, voice_activity: Pushed, tmp_path: Path) -> Callable[[], int]:
     """`deepaas-batch job-definitions voice-activity --register`, for EC2."""
 
     def run() -> int:
-        options = ["--registry", REGISTRY, "--record", str(voice_activity), "--out", str(tmp_path), "--platform", "ec2"]
-        return cli.main(["job-definitions", "voice-activity", "--variant", "cpu", "--register", *options])
+        image = ["--registry", voice_activity.registry, "--record", str(voice_activity.record)]
+        options = [*image, "--out", str(tmp_path), "--platform", "ec2", "--variant", "cpu"]
+        return cli.main(["job-definitions", "voice-activity", "--register", *options])
 
     return run
 
@@ -94,14 +109,14 @@ def test_an_object_becomes_its_answer_and_a_status(job: Callable[[str], int], s3
 
 
 def test_the_status_names_the_image_that_the_definition_names(
-    job: Callable[[str], int], s3: S3Server, voice_activity: Path
+    job: Callable[[str], int], s3: S3Server, voice_activity: Pushed
 ) -> None:
     job(s3.put("speech.wav", RECORDING.read_bytes()))
 
-    [built] = json.loads(voice_activity.read_text())["images"]
+    [built] = json.loads(voice_activity.record.read_text())["images"]
     keys = s3.keys()
     [status] = [key for key in keys if key.startswith("results/_status/")]
-    assert s3.json(status)["image"]["name"] == f"{built['name']}@{built['id']}"
+    assert s3.json(status)["image"]["name"] == f"{voice_activity.registry}/voice-activity@{built['digest']}"
 
 
 @pytest.mark.parametrize(

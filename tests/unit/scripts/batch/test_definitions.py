@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
-from moto import mock_aws
 
-from scripts import cli
-from scripts.batch.definitions import FARGATE_GIB, NotRendered, Settings, platforms, register, render, validate
+from scripts.batch.definitions import (
+    FARGATE_GIB,
+    NotRendered,
+    Settings,
+    definition_name,
+    platforms,
+    render,
+    validate,
+)
 from scripts.batch.retry import Platform, retry_strategy
 from scripts.images import catalogue, derived
 from supervisor.failures import BadUsage
@@ -22,7 +25,7 @@ from supervisor.job import VARIABLES
 from tests.unit.scripts.images.test_derived import BUILT
 
 if TYPE_CHECKING:
-    from mypy_boto3_batch import BatchClient
+    pass
 
 pytestmark = pytest.mark.usefixtures("catalogue_read_once")
 
@@ -119,6 +122,30 @@ def test_a_role_that_is_no_arn_is_refused() -> None:
         Settings(job_role="my-role")
 
 
+@pytest.mark.parametrize("group", ["", "with space", "a:b", "x" * 513])
+def test_a_log_group_that_cannot_be_is_refused(group: str) -> None:
+    with pytest.raises(BadUsage, match="the log group is"):
+        Settings(log_group=group)
+
+
+def test_images_of_another_tag_have_definitions_of_their_own() -> None:
+    both: tuple[Platform, ...] = ("EC2", "FARGATE")
+    names = [definition_name("yolov8", "cpu", platform, tag) for platform in both for tag in (None, "v1.2")]
+
+    assert names == ["yolov8-cpu", "yolov8-v1_2-cpu", "yolov8-cpu-fargate", "yolov8-v1_2-cpu-fargate"]
+
+
+def test_a_tag_that_makes_a_name_too_long_for_batch_is_refused() -> None:
+    with pytest.raises(BadUsage, match="Batch takes 128"):
+        definition_name("voice-activity", "cpu", "FARGATE", "x" * 110)
+
+
+def test_the_definition_of_a_tagged_image_says_the_tag() -> None:
+    staging = replace(PUSHED, name="registry.example.org/batch/voice-activity:staging-cpu")
+
+    assert rendered(built=staging)["jobDefinitionName"] == "voice-activity-staging-cpu"
+
+
 def test_retries_are_those_of_the_table() -> None:
     assert rendered()["retryStrategy"] == retry_strategy("EC2")
 
@@ -200,113 +227,3 @@ def test_fargates_pairs_are_those_of_batchs_own_model() -> None:
 )
 def test_what_batch_would_not_take_is_said(change: dict[str, Any], said: str) -> None:
     assert said in " ".join(validate({**rendered(), **change}))
-
-
-# Registering.
-
-
-@pytest.fixture
-def batch(monkeypatch: pytest.MonkeyPatch) -> Iterator[BatchClient]:
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDFORTESTS")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-key-for-tests")
-    with mock_aws():
-        yield boto3.client("batch")
-
-
-def test_a_definition_is_registered_once_and_again_only_when_it_changed(batch: BatchClient) -> None:
-    module = MODULES["voice-activity"]
-    first, longer = (render(module, BUILT, "EC2", Settings(timeout=timeout)) for timeout in (600, 900))
-
-    made = [register(batch, definition) for definition in (first, first, longer, longer)]
-
-    assert [(arn.rpartition(":")[2], new) for arn, new in made] == [
-        ("1", True),
-        ("1", False),
-        ("2", True),
-        ("2", False),
-    ]
-
-
-def test_a_fargate_definition_without_an_execution_role_is_not_registered(batch: BatchClient) -> None:
-    definition = render(MODULES["voice-activity"], BUILT, "FARGATE", Settings())
-
-    with pytest.raises(NotRendered, match="wants an execution role"):
-        register(batch, definition)
-
-
-# The command.
-
-
-@pytest.fixture
-def record(tmp_path: Path) -> Path:
-    path = tmp_path / "build.json"
-    derived.record(BUILT, path)
-    derived.record(GPU, path)
-    return path
-
-
-def run(record: Path, *arguments: str) -> int:
-    options = ["--record", str(record), "--out", str(record.parent / "definitions")]
-    return cli.main(["job-definitions", *arguments, *options])
-
-
-def test_definitions_are_written_for_each_variant_and_platform(record: Path) -> None:
-    assert run(record, "voice-activity") == 0
-    assert sorted(path.name for path in (record.parent / "definitions").iterdir()) == [
-        "voice-activity-cpu-fargate.json",
-        "voice-activity-cpu.json",
-        "voice-activity-gpu.json",
-    ]
-
-
-def test_all_is_everything_that_is_built(record: Path) -> None:
-    assert run(record, "all", "--variant", "gpu") == 0
-    assert [path.stem for path in (record.parent / "definitions").iterdir()] == ["voice-activity-gpu"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["voice-activty"], "did you mean voice-activity?"),
-        (["yolov8"], "build it: deepaas-batch images yolov8"),
-        (["voice-activity", "--tag", "v2"], "build it: deepaas-batch images voice-activity --tag v2"),
-        (["all", "--registry", "example.org/x"], "nothing is built as example.org/x/"),
-        (["voice-activity", "--variant", "tpu"], "there is no variant 'tpu'"),
-        (["voice-activity", "--role", "x"], "the role is 'x'"),
-    ],
-)
-def test_a_mistake_is_one_line_and_exit_64(
-    arguments: list[str], said: str, record: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(record, *arguments) == 64
-    [line] = capsys.readouterr().err.splitlines()
-    assert said in line
-
-
-@pytest.mark.parametrize(
-    ("given", "code", "said"),
-    [
-        ({}, 64, "set AWS_DEFAULT_REGION"),
-        ({"AWS_DEFAULT_REGION": "eu-west-1"}, 77, "no AWS credentials"),
-        ({"AWS_DEFAULT_REGION": "eu-west-1", "AWS_PROFILE": "none-such"}, 77, "none-such"),
-    ],
-)
-def test_registering_without_a_region_or_credentials_is_one_line(
-    given: dict[str, str],
-    code: int,
-    said: str,
-    record: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    for name in ("AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.delenv(name, raising=False)
-    nothing = {"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": str(tmp_path / "none")}
-    for name, value in {**nothing, "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"), **given}.items():
-        monkeypatch.setenv(name, value)
-
-    assert run(record, "voice-activity", "--register") == code
-    [line] = capsys.readouterr().err.splitlines()
-    assert said in line

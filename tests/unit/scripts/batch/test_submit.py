@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
 import boto3
 import pytest
-from moto import mock_aws
 
 from scripts import cli
 from scripts.batch import submit
-from scripts.batch.definitions import Settings, register, render
+from scripts.batch.definitions import Settings, render
 from scripts.batch.submit import Submission
 from scripts.images import catalogue
+from scripts.images.derived import Built
 from tests.unit.scripts.images.test_derived import BUILT
 
 if TYPE_CHECKING:
@@ -26,19 +26,18 @@ JOB = ("voice-activity", "s3://recordings/in/a b+c.wav", "s3://recordings/out")
 
 
 @pytest.fixture
-def batch(monkeypatch: pytest.MonkeyPatch) -> Iterator[BatchClient]:
+def batch(batch: BatchClient) -> BatchClient:
     """A Batch with the definition registered and one queue."""
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDFORTESTS")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-key-for-tests")
-    # Jobs that end at once, for no engine runs here.
-    with mock_aws(config={"batch": {"use_docker": False}}):
-        client = boto3.client("batch")
-        role = boto3.client("iam").create_role(RoleName="batch", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
-        client.create_compute_environment(computeEnvironmentName="machines", type="UNMANAGED", serviceRole=role)
-        add_queue(client, "predictions")
-        register(client, render(catalogue.find("voice-activity"), BUILT, "EC2", Settings()))
-        yield client
+    role = boto3.client("iam").create_role(RoleName="batch", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    batch.create_compute_environment(computeEnvironmentName="machines", type="UNMANAGED", serviceRole=role)
+    add_queue(batch, "predictions")
+    add_definition(batch, BUILT)
+    return batch
+
+
+def add_definition(batch: BatchClient, built: Built) -> None:
+    definition = render(catalogue.find("voice-activity"), built, "EC2", Settings())
+    batch.register_job_definition(**cast("Any", definition.request))
 
 
 def add_queue(batch: BatchClient, name: str) -> None:
@@ -79,7 +78,9 @@ def test_a_job_that_is_waited_for_ends_with_its_own_success(batch: BatchClient) 
 
 
 def test_a_job_is_named_after_its_file_in_letters_that_batch_takes() -> None:
-    job = Submission(definition="voice-activity-cpu", input="s3://b/in/a b+ü." + "x" * 200, output="s3://b/")
+    job = Submission(
+        definition="voice-activity-cpu", register="", input="s3://b/in/a b+ü." + "x" * 200, output="s3://b/"
+    )
 
     assert job.job_name.startswith("voice-activity-cpu-a-b-")
     assert len(job.job_name) <= 128
@@ -119,7 +120,17 @@ def test_a_definition_that_is_not_registered_is_said_with_the_command_that_regis
     options: list[str], batch: BatchClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["submit", *JOB, *options]) == 64
-    assert "deepaas-batch job-definitions voice-activity --register" in capsys.readouterr().err
+    assert "deepaas-batch job-definitions voice-activity --registry HOST/PATH --role ARN" in capsys.readouterr().err
+
+
+def test_a_job_of_a_tagged_image_runs_its_own_definition(
+    batch: BatchClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["submit", *JOB, "--tag", "staging"]) == 64
+    assert "job-definitions voice-activity --tag staging" in capsys.readouterr().err
+    add_definition(batch, replace(BUILT, name="deepaas-batch/voice-activity:staging-cpu"))
+    assert cli.main(["submit", *JOB, "--tag", "staging"]) == 0
+    assert "voice-activity-staging-cpu:1 in predictions" in capsys.readouterr().out
 
 
 def test_a_queue_that_is_not_there_is_said_with_those_that_are(
