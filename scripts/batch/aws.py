@@ -14,6 +14,8 @@ from botocore.exceptions import (
     NoRegionError,
     PartialCredentialsError,
     ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
 )
 
 from supervisor.failures import BadUsage, Failure, InputDenied, PassingTrouble
@@ -71,6 +73,6 @@ def failure(error: BotoCoreError | ClientError, what: str | None = None) -> Fail
     match error:
         case NoRegionError():
             return BadUsage(f"{before}no AWS region", "set AWS_DEFAULT_REGION")
-        case NoCredentialsError() | PartialCredentialsError() | ProfileNotFound():
+        case NoCredentialsError() | PartialCredentialsError() | ProfileNotFound() | SSOError() | TokenRetrievalError():
             return InputDenied(f"{before}{said}", _LOG_IN)
     return PassingTrouble(f"{before}AWS cannot be asked: {said}", "check the network, the region and AWS_ENDPOINT_URL")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from scripts.batch import aws
-from scripts.batch.definitions import definition_name
+from scripts.batch.definitions import LOG_GROUP, definition_name
 from scripts.batch.follow import Submitted, follow
 from scripts.batch.retry import Platform
 from scripts.batch.revisions import latest
@@ -86,11 +86,37 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
+@dataclass(frozen=True, kw_only=True)
+class QueueArn:
+    """A queue by its full name, which says the account and region that it is in. Raises BadUsage."""
+
+    text: str
+    region: str = field(init=False)
+    account: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        found = re.fullmatch(r"arn:aws[a-z-]*:batch:([a-z0-9-]+):(\d{12}):job-queue/[A-Za-z0-9_-]{1,128}", self.text)
+        if found is None:
+            raise BadUsage(
+                f"--queue {self.text} is no ARN of a job queue",
+                "use its name, or arn:aws:batch:REGION:ACCOUNT:job-queue/NAME",
+            )
+        object.__setattr__(self, "region", found[1])
+        object.__setattr__(self, "account", found[2])
+
+
+def queue_arn(wanted: str | None) -> QueueArn | None:
+    """The queue asked for as an ARN; None where it goes by its name. Raises BadUsage."""
+    return QueueArn(text=wanted) if wanted and ":" in wanted else None
+
+
 def submit(batch: BatchClient, submission: Submission, queue: str | None) -> Submitted:
     """Raises BadUsage where there is no such definition or queue."""
     definition = latest(batch, submission.definition)
     if definition is None:
-        raise BadUsage(f"no job definition {submission.definition} is registered here", submission.register)
+        region = batch.meta.region_name
+        raise BadUsage(f"no job definition {submission.definition} is registered in {region}", submission.register)
+    _require_account(queue_arn(queue), definition["jobDefinitionArn"])
     queue = _queue(batch, queue)
     job = batch.submit_job(
         jobName=submission.job_name,
@@ -99,34 +125,49 @@ def submit(batch: BatchClient, submission: Submission, queue: str | None) -> Sub
         parameters={"input": submission.input, "output": submission.output},
         containerOverrides={"environment": [{"name": k, "value": v} for k, v in submission.environment.items()]},
     )
-    log = definition["containerProperties"].get("logConfiguration", {}).get("options", {})
+    log = definition["containerProperties"].get("logConfiguration", {})
+    options = log.get("options", {})
+    region = batch.meta.region_name
     return Submitted(
         id=job["jobId"],
         name=job["jobName"],
         definition=submission.definition,
         definition_arn=definition["jobDefinitionArn"],
         queue=queue,
-        log_group=log.get("awslogs-group", "/aws/batch/job"),
-        output=submission.output,
+        region=region,
+        log_group=options.get("awslogs-group", LOG_GROUP) if log.get("logDriver", "awslogs") == "awslogs" else None,
+        log_region=options.get("awslogs-region", region),
+        status=submission.environment.get("JOB_STATUS") or f"{submission.output}_status/{job['jobId']}.json",
     )
+
+
+def _require_account(queue: QueueArn | None, definition_arn: str) -> None:
+    """Whoever names another account's queue would otherwise be told that there is none."""
+    account = definition_arn.split(":")[4]
+    if queue and queue.account != account:
+        raise BadUsage(
+            f"the job queue {queue.text} is of account {queue.account}, and these credentials are of {account}",
+            "use credentials of that account (AWS_PROFILE), or another queue",
+        )
 
 
 def _queue(batch: BatchClient, wanted: str | None) -> str:
     """The queue asked for, or the only one that takes jobs. Raises BadUsage."""
     pages = batch.get_paginator("describe_job_queues").paginate()
-    states = {each["jobQueueName"]: each["state"] for page in pages for each in page["jobQueues"]}
+    queues = [each for page in pages for each in page["jobQueues"]]
+    key = "jobQueueArn" if queue_arn(wanted) else "jobQueueName"
+    states = {str(each[key]): each["state"] for each in queues}  # type: ignore[literal-required]
     enabled = sorted(name for name, state in states.items() if state == "ENABLED")
     there = f"there are {', '.join(enabled)}" if enabled else "there is none here: create one first"
     if wanted is None:
         if len(enabled) == 1:
             return enabled[0]
         raise BadUsage("no job queue is named", f"name one with --queue: {there}")
-    name = wanted.rpartition("/")[2]
-    if name not in states:
-        raise BadUsage(f"there is no job queue {wanted}", there)
-    if name not in enabled:
+    if wanted not in states:
+        raise BadUsage(f"there is no job queue {wanted} in {batch.meta.region_name}", there)
+    if wanted not in enabled:
         raise BadUsage(f"the job queue {wanted} is disabled", "enable it, or name another")
-    return name
+    return wanted
 
 
 # The command.
@@ -134,7 +175,9 @@ def _queue(batch: BatchClient, wanted: str | None) -> str:
 DESCRIPTION = """\
 Submits one job to AWS Batch with the latest revision of the module's job definition, and prints how to follow it."""
 EPILOG = """\
-With --wait the job's states and log are shown until it ends, and the exit code is the container's.
+With --wait the job's states, the reason why it waits, and the log of each attempt are shown until it ends, and the exit
+code is the container's; 125 where the job was submitted and could not be followed to its end. Without a line that
+begins with `job` nothing was submitted.
 
 examples:
   deepaas-batch submit voice-activity s3://bucket/a.wav s3://bucket/results/ --wait
@@ -145,7 +188,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="the module, by its own name or its image repository")
     parser.add_argument("input", help="what to predict on: s3://bucket/key, s3://bucket/prefix/ or https://…")
     parser.add_argument("output", help="where the result goes: s3://bucket/prefix/")
-    parser.add_argument("--queue", help="job queue; may be left out where there is only one")
+    parser.add_argument("--queue", metavar="NAME|ARN", help="job queue; may be left out where there is only one")
     parser.add_argument("--variant", default="cpu", metavar="cpu|gpu", help="default: %(default)s")
     parser.add_argument("--tag", help="of the image, as `job-definitions` was told it")
     parser.add_argument("--fargate", action="store_true", help="with the definition for Fargate")
@@ -157,17 +200,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """0, or with --wait the container's exit code. Raises Failure."""
-    submission = read(options)
-    batch = aws.connect()
+    """0, or with --wait the container's exit code. Raises Failure, NotFollowed once the job is submitted."""
+    submission, arn = read(options), queue_arn(options.queue)
+    batch = aws.connect(region=arn.region if arn else None)
     with aws.errors():
         job = submit(batch, submission, options.queue)
     print(job.how_to_follow(), flush=True)
     if not options.wait:
         return SUCCESS
     try:
-        with aws.errors(f"job {job.id} goes on, but is no longer followed"):
-            return follow(batch, aws.connect("logs"), job)
+        return follow(batch, aws.connect("logs", job.log_region), job)
     except KeyboardInterrupt:
         print("\nno longer followed; the job goes on", file=sys.stderr)
         raise

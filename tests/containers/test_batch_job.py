@@ -17,6 +17,7 @@ import docker
 import pytest
 
 from scripts import cli
+from tests import moto_batch
 from tests.conftest import REPOSITORY, S3Server
 from tests.containers.test_build_images import registry_at
 
@@ -53,6 +54,7 @@ def voice_activity(runtime: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 @pytest.fixture
 def batch(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[BatchClient]:
     """A Batch with one queue, whose jobs share the host's network as they do on EC2."""
+    moto_batch.tell_exit_codes(monkeypatch)
     for name, value in {**s3.variables, "MOTO_DOCKER_NETWORK_MODE": "host"}.items():
         monkeypatch.setenv(name, value)
     iam, client = boto3.client("iam"), boto3.client("batch")

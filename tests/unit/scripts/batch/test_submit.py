@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -69,8 +71,86 @@ def test_it_is_said_how_to_follow_a_job(batch: BatchClient, capsys: pytest.Captu
 
     said = capsys.readouterr().out
     assert "voice-activity-cpu:1 in predictions" in said
-    assert "aws batch describe-jobs --jobs" in said
-    assert "aws logs tail /aws/batch/job --log-stream-name-prefix voice-activity-cpu/ --follow" in said
+    assert "aws batch describe-jobs --region eu-west-1 --jobs" in said
+    assert "aws logs tail /aws/batch/job --region eu-west-1 --follow --log-stream-names" in said
+
+
+def test_the_commands_to_copy_are_words_of_a_shell_and_about_this_job_alone(
+    batch: BatchClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = "s3://recordings/it's $HOME; rm -rf x"
+    cli.main(["submit", JOB[0], JOB[1], output])
+
+    said = capsys.readouterr().out.splitlines()
+    [job] = re.findall(r"^job (\S+) ", said[0])
+    commands = {line.partition("aws ")[0].strip(): f"aws {line.partition('aws ')[2]}" for line in said[1:]}
+    assert set(commands) == {"state", "log", "status", "stop it"}
+    assert shlex.split(commands["status"]) == ["aws", "s3", "cp", f"{output}/_status/{job}.json", "-"]
+    assert all(job in command for command in commands.values())
+    state = shlex.split(commands["state"])
+    assert state[state.index("--jobs") + 1 :] == [job, "--query", "jobs[0].[status,statusReason,container.exitCode]"]
+
+
+def test_the_status_that_is_shown_is_where_the_job_is_told_to_write_it(
+    batch: BatchClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.main(["submit", *JOB, "--env", "JOB_STATUS=s3://elsewhere/status.json"])
+
+    assert "aws s3 cp s3://elsewhere/status.json -" in capsys.readouterr().out
+
+
+def test_a_log_that_goes_elsewhere_than_to_cloudwatch_is_not_looked_for_there(
+    batch: BatchClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request: Any = dict(render(catalogue.find("voice-activity"), BUILT, "EC2", Settings()).request)
+    container = {**request["containerProperties"], "logConfiguration": {"logDriver": "splunk"}}
+    batch.register_job_definition(**{**request, "containerProperties": container})
+
+    assert cli.main(["submit", *JOB, "--wait"]) == 0
+    assert "aws logs" not in capsys.readouterr().out
+
+
+# A queue by its ARN.
+
+
+def test_a_queue_by_its_arn_means_the_region_that_it_names(
+    batch: BatchClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arn = batch.describe_job_queues()["jobQueues"][0]["jobQueueArn"]
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+
+    assert cli.main(["submit", *JOB]) == 64
+    assert "is registered in us-east-1" in capsys.readouterr().err
+    assert cli.main(["submit", *JOB, "--queue", arn]) == 0
+    assert "--region eu-west-1" in capsys.readouterr().out
+    assert submitted(batch)["input"] == JOB[1]
+
+
+def test_a_queue_of_another_account_is_not_taken_for_the_one_of_that_name_here(
+    batch: BatchClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arn = "arn:aws:batch:eu-west-1:999999999999:job-queue/predictions"
+
+    assert cli.main(["submit", *JOB, "--queue", arn]) == 64
+    assert "is of account 999999999999, and these credentials are of 123456789012" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arn",
+    [
+        "arn:aws:batch:eu-west-1:123456789012:job-queue/prediction",
+        "arn:aws:batch:eu-west-1:123456789012:job-queue",
+        "arn:aws:batch:eu-west-1:123456789012:compute-environment/predictions",
+        "arn:aws:sqs:eu-west-1:123456789012:predictions",
+        "https://predictions",
+    ],
+)
+def test_an_arn_that_is_no_queues_is_one_line_and_exit_64(
+    arn: str, batch: BatchClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["submit", *JOB, "--queue", arn]) == 64
+    [line] = capsys.readouterr().err.splitlines()
+    assert arn in line
 
 
 def test_a_job_that_is_waited_for_ends_with_its_own_success(batch: BatchClient) -> None:
@@ -138,7 +218,8 @@ def test_a_queue_that_is_not_there_is_said_with_those_that_are(
 ) -> None:
     assert cli.main(["submit", *JOB, "--queue", "prediction"]) == 64
     assert (
-        "there is no job queue prediction (exit 64, bad-usage). To do: there are predictions" in capsys.readouterr().err
+        "there is no job queue prediction in eu-west-1 (exit 64, bad-usage). To do: there are predictions"
+        in capsys.readouterr().err
     )
 
 
