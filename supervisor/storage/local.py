@@ -89,6 +89,7 @@ class Local:
     def upload(self, source: Path | bytes, uri: str, *, media_type: str, metadata: Mapping[str, str]) -> str | None:
         target = _path(uri)
         try:
+            _refuse_to_replace(target)
             return _store(target, source, metadata, os.replace)
         except OSError as error:
             raise _about(target, error) from error
@@ -165,6 +166,16 @@ def _require_file(path: Path, held: int) -> os.stat_result:
     if not stat.S_ISREG(found.st_mode):
         raise Invalid(f"{path}: is {_KINDS.get(stat.S_IFMT(found.st_mode), 'something else')}, not a regular file")
     return found
+
+
+def _refuse_to_replace(target: Path) -> None:
+    """Raises Invalid for what is no file, which a file would take the place of: with JOB_STATUS=/dev/null, as root, the
+    machine's /dev/null. What is in a folder's place is told by the file system."""
+    with contextlib.suppress(FileNotFoundError):
+        mode = target.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            kind = _KINDS.get(stat.S_IFMT(mode), "something else")
+            raise Invalid(f"{target}: is {kind}, in whose place no file is put", "name another file")
 
 
 def _name_below(prefix: str, after: str | None) -> bytes:

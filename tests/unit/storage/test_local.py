@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -514,3 +515,31 @@ def test_a_folder_in_the_way_of_a_new_file_makes_the_output_unwritable(local: Lo
         with pytest.raises(Missing) as told:
             create(local, b"mine", target)
         assert on_output(told.value).code == 73
+
+
+@pytest.mark.parametrize("kind", ["a FIFO", "a socket", "a device"])
+@pytest.mark.parametrize("linked", [False, True])
+def test_no_file_takes_the_place_of_what_is_none(
+    kind: str, linked: bool, local: Local, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """JOB_STATUS=/dev/null would make a file of the machine's /dev/null, and /dev/stdout is a link to a device."""
+    place = tmp_path / "place"
+    match kind:
+        case "a FIFO":
+            os.mkfifo(place)
+        case "a socket":
+            with socket.socket(socket.AF_UNIX) as listening:
+                monkeypatch.chdir(tmp_path)  # for its path may have 108 bytes
+                listening.bind(place.name)
+        case _:
+            place = Path("/dev/null")
+    target = tmp_path / "target"
+    if linked or kind == "a device":
+        target.symlink_to(place)
+    else:
+        place.rename(target)
+    before = target.lstat()
+    with pytest.raises(Invalid, match=f"target: is {kind}"):
+        upload(local, b"{}", target, input="x")
+    assert target.lstat() == before
+    assert [each.name for each in tmp_path.iterdir() if each != place] == ["target"]
