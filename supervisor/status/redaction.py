@@ -83,6 +83,6 @@ def _known() -> re.Pattern[str] | None:
 def _any_of(environ: Mapping[str, str]) -> re.Pattern[str] | None:
     """Finds the secrets of an environment, as they are and as a URL writes them."""
     values = {environ.get(name, "").strip().removeprefix("whsec_") for name in _SECRETS}
-    spellings = {spelling for value in values for spelling in (value, quote(value, safe=""))}
+    spellings = {spelling for value in values for spelling in (value, quote(value, safe="", errors="surrogateescape"))}
     secrets = sorted((s for s in spellings if len(s) >= _SHORTEST_SECRET), key=len, reverse=True)
     return re.compile("|".join(map(re.escape, secrets))) if secrets else None

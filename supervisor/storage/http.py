@@ -16,9 +16,10 @@ from supervisor.storage.uri import shown
 _LENGTH = re.compile(r"[0-9]{1,18}")
 # Seconds to connect, and without a byte before a stalled transfer is given up.
 _TIMEOUT = (10, 60)
-# What is a success, and not the file: it is being made (202), or there is nothing (204, 205).
+# The file, whole. Whatever else is no error is no file either: it is being made (202), there is nothing (204, 205) or a
+# part (206), or it is elsewhere, nobody says where (300, 304).
+_WHOLE = (200, 203)
 _NOT_YET = 202
-_WITHOUT_CONTENT = (_NOT_YET, 204, 205)
 _RETRYING = tenacity.Retrying(
     retry=tenacity.retry_if_exception(lambda e: isinstance(e, Passing) and not isinstance(e, Changed)),
     stop=tenacity.stop_after_attempt(5) | tenacity.stop_after_delay(120),
@@ -93,7 +94,7 @@ class Http:
             )
         except (requests.RequestException, ValueError) as error:
             raise _sorted(error, uri) from None
-        if answer.ok and answer.status_code not in _WITHOUT_CONTENT:
+        if answer.status_code in _WHOLE:
             return answer
         answer.close()
         raise _from_answer(answer.status_code, answer.reason, uri)

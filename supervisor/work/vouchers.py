@@ -79,8 +79,11 @@ class Vouchers:
         if own is None:
             return []
         try:
-            if self._spec.overwrite == "always" or (self._spec.status and not self._spec.status.endswith("/")):
-                return [storage.of(own).stat(own)]  # of an earlier attempt; or each run's has this name
+            always, status = self._spec.overwrite == "always", self._spec.status
+            if status and not status.endswith("/"):  # each run's list has this name, also another job's
+                return [] if always else [storage.of(own).stat(own)]
+            if always:
+                return [storage.of(own).stat(own)]  # of an earlier attempt
             folder = own[: own.rfind("/") + 1]
             # A child of an array has had the same share before, where the array had as many children.
             end = ".items.jsonl" if index is None else f"-{index}.items.jsonl"

@@ -76,6 +76,12 @@ def test_the_environments_secrets_are_known(name: str, monkeypatch: pytest.Monke
         redaction._known.cache_clear()
 
 
+def test_a_secret_that_is_no_utf_8_is_taken_out_like_any_other() -> None:
+    known = redaction._any_of({"AWS_SECRET_ACCESS_KEY": "pound \udca3 sign"})
+    assert known is not None
+    assert known.sub("…", "a pound \udca3 sign, pound%20%A3%20sign") == "a …, …"
+
+
 def test_an_empty_or_short_value_is_no_secret() -> None:
     assert redaction._any_of({"AWS_SECRET_ACCESS_KEY": "", "AWS_SESSION_TOKEN": "abc"}) is None
 

@@ -116,8 +116,10 @@ def test_bytes_and_facts_arrive(server: Server, tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == b"x" * 3_000_000
 
 
-@pytest.mark.parametrize(("code", "kind"), [(204, Missing), (205, Missing), (202, Passing)])
-def test_a_success_without_the_file_is_no_input(
+@pytest.mark.parametrize(
+    ("code", "kind"), [(202, Passing), *((code, Missing) for code in (204, 205, 206, 207, 226, 300, 304, 305, 399))]
+)
+def test_an_answer_that_is_no_error_and_not_the_whole_file_is_no_input(
     code: int, kind: type[StorageError], server: Server, tmp_path: Path
 ) -> None:
     server.answers = [status(code)]

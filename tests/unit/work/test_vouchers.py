@@ -143,3 +143,14 @@ def test_vouchers_take_eight_bytes_each(here: Lists) -> None:
     assert know(known, 2_999_970)
     assert not know(known, 2_999_971)
     assert sum(len(bucket) * bucket.itemsize for bucket in known._buckets) == 800_000
+
+
+@pytest.mark.parametrize(
+    ("status", "name", "known"), [(None, "me", True), (FOLDER, "me", True), (f"{FOLDER}fixed.json", "fixed", False)]
+)
+def test_always_believes_a_list_of_this_very_job_and_none_that_may_be_anothers(
+    status: str | None, name: str, known: bool, here: Lists
+) -> None:
+    here.add(f"{name}.items.jsonl", range(10))
+    here.add("other.items.jsonl", range(10), modified=9.0)
+    assert know(vouchers(overwrite="always", status=status), 1) == known
