@@ -77,8 +77,10 @@ def _run(arguments: argparse.Namespace) -> int:
         if arguments.dry_run:
             return _dry_run(spec)
         process.become_subreaper()
+        signals.note_stops()
         record = run.run(spec, reporter)
     except (BadUsage, Stopped) as failure:
+        signals.note_stops()
         if not arguments.dry_run:
             run.refuse(job.salvage(environ, vars(arguments)), failure, reporter)
         raise

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar
 
+from supervisor.failures import Stopped
 from supervisor.status.document import Outcome
 from supervisor.work.plan import Item
 
@@ -106,20 +107,21 @@ class Pipeline(Generic[Fetched, Predicted]):
         """Makes `run` raise it, at once. Signal handlers may call it."""
         self._end.put(why)
 
-    def wind_down(self, predictions_until: float, uploads_until: float) -> None:
+    def wind_down(self, predictions_until: Callable[[], float], uploads_until: Callable[[], float]) -> None:
         """Takes no new item, waits for what is being predicted, then for what is being stored, and tells of all that
-        has ended. Both are moments of time.monotonic."""
+        has ended. Both are moments of time.monotonic, which may come closer meanwhile."""
         self._stopping = True
         self._settle(self._predict, predictions_until)
         self._cut = True
         self._steps.cut_off()
-        self._settle(self._predict, time.monotonic() + _CUT_OFF)
+        cut_off_until = time.monotonic() + _CUT_OFF
+        self._settle(self._predict, lambda: cut_off_until)
         self._settle(self._store, uploads_until)
         self._told.flush(_LAST_TOLD)
 
-    def _settle(self, stage: "_Stage", deadline: float) -> None:
+    def _settle(self, stage: "_Stage", until: Callable[[], float]) -> None:
         """Waits until the stage has nothing in hand."""
-        while stage.in_hand and time.monotonic() < deadline:
+        while stage.in_hand and time.monotonic() < until():
             time.sleep(_LOOK)
 
     # in threads
@@ -156,6 +158,8 @@ class Pipeline(Generic[Fetched, Predicted]):
 
     def _pass_on(self, ended: object, following: "_Stage | None") -> None:
         if isinstance(ended, Outcome):
+            if self._cut and isinstance(ended.failure, Stopped):  # cut off is not failed: the next run does it
+                return
             self._room.leave(ended.item.index)
             self._told.add(ended)
         elif following:

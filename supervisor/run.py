@@ -4,11 +4,12 @@ A failure of one item does not stop the others. A failure of the job (its argume
 """
 
 import gc
+import math
 import os
 import signal
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from supervisor.failures import Bug, Failure, OutputUnwritable, SpotReclaimed, Stopped
@@ -36,12 +37,14 @@ _SPOT_MARGIN = 5.0
 
 
 def run(spec: JobSpec, reporter: Reporter) -> Record:
-    """Runs one job to its end and tells its status everywhere. Never raises for what a job can run into."""
+    """Runs one job to its end and tells its status everywhere. Never raises for what a job can run into.
+
+    A stop ends its work; one that comes later only what tells of it, sooner. signals.note_stops is to be called before.
+    """
     record = Record(spec)
     publisher = Publisher(record, reporter)
     failure: Failure | None = None
     log_tail: tuple[str, ...] = ()
-    until: float | None = None
     notice = spot.watch(
         lambda end: publisher.warning(f"Spot notice: this machine goes {end}; no new item begins when time is short"),
         lambda: os.kill(os.getpid(), signal.SIGTERM),
@@ -51,25 +54,23 @@ def run(spec: JobSpec, reporter: Reporter) -> Record:
         with disk.job_folder() as folder:
             job = Job(spec, publisher, record, folder)
             try:
-                job.run()
+                with signals.stops_raised():
+                    job.run()
             except Failure:
                 log_tail = job.log_tail()
                 raise
             finally:
-                with signals.stop_signals_ignored():
-                    job.end()
+                job.end()
     except Stopped as stopped:
-        until = stopped.at + spec.grace + _ENDING
         failure = SpotReclaimed(f"{stopped.message}, for a Spot notice") if notice.seen() else stopped
     except Failure as known:
         failure = known
     except Exception as unknown:  # every ending gets a status; a bug of ours is told as such
         console.say(redacted(traceback.format_exc()))
         failure = Bug(f"{type(unknown).__name__}: {unknown}")
-    with signals.stop_signals_ignored():
-        notice.stop()
-        record.close(failure, log_tail)
-        publisher.last(until)
+    notice.stop()
+    record.close(failure, log_tail)
+    publisher.last(_told_by(spec))
     return record
 
 
@@ -77,8 +78,13 @@ def refuse(spec: JobSpec, failure: Failure, reporter: Reporter) -> Record:
     """Tells the status of a job that cannot begin: spec holds what could be read of it."""
     record = Record(spec)
     record.close(failure)
-    Publisher(record, reporter).last()
+    Publisher(record, reporter).last(_told_by(spec))
     return record
+
+
+def _told_by(spec: JobSpec) -> Callable[[], float]:
+    """When all must be told: soon after a stop, which may come as late as this."""
+    return signals.closer(math.inf, spec.grace + _ENDING)
 
 
 class Job:
@@ -137,21 +143,20 @@ class Job:
         copies.on_more = lambda: pipeline.add_predictor(copies.begin, copies.goes_on)
         gc.freeze()  # what is imported by now stays: else each full collection looks through all of boto3
         gc.set_threshold(10_000)  # items leave no cycles behind: looking for some after each 700 objects is in vain
-        try:
-            with signals.stops_delivered_to(pipeline.stop):
-                pipeline.run(stages.beside_results(self._counted(work)))
-        except BaseException as why:
-            predictions_until = uploads_until = time.monotonic()
-            if isinstance(why, Stopped):
-                grace = self._spec.grace
-                predictions_until = why.at + grace
-                uploads_until = predictions_until + _ENDING / 2
-                self._publisher.warning(f"{why.message}: nothing new begins, and what runs has {grace:g} s to end")
-            else:
-                uploads_until += _LAST_UPLOADS
-            with signals.stop_signals_ignored():
-                pipeline.wind_down(predictions_until, uploads_until)
-            raise
+        with signals.noting_stops():
+            try:
+                with signals.stops_delivered_to(pipeline.stop):
+                    pipeline.run(stages.beside_results(self._counted(work)))
+            except BaseException as why:
+                grace, predictions_until = self._spec.grace, time.monotonic()
+                uploads_until = predictions_until + _LAST_UPLOADS
+                if isinstance(why, Stopped):
+                    predictions_until, uploads_until = why.at + grace, math.inf
+                    self._publisher.warning(f"{why.message}: nothing new begins, and what runs has {grace:g} s to end")
+                pipeline.wind_down(
+                    signals.closer(predictions_until, grace), signals.closer(uploads_until, grace + _ENDING / 2)
+                )
+                raise
 
     def _bounds(self, work: Work, copies: Copies) -> Bounds:
         size = disk.inputs_bound(self._folder)

@@ -7,9 +7,10 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from queue import SimpleQueue
+from contextlib import AbstractContextManager, contextmanager
+from queue import Empty, SimpleQueue
 from types import FrameType
+from typing import TypeVar
 
 from supervisor.failures import Stopped
 
@@ -18,26 +19,38 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _WAKE = signal.SIGUSR1
 # Seconds that a reader of our output may take nothing once we were stopped.
 _READER = 0.5
+# Seconds between two looks whether a stop has come.
+_LOOK = 0.2
+
+T = TypeVar("T")
 
 
 def _raise(stopped: Stopped) -> None:
     raise stopped
 
 
+def _note(_: Stopped) -> None:
+    """It is among _came."""
+
+
 # Who is told of a stop: the last of them.
 _receivers: list[Callable[[Stopped], None]] = [_raise]
+# The stop that came, if one did.
+_came: list[Stopped] = []
 
 
 def handle_stop_signals() -> None:
     """SIGTERM, Ctrl-C and SIGHUP raise Stopped, once, in the main thread; what comes after does not disturb the ending,
     and neither does a reader of our output that takes none. A SIGHUP that nohup has switched off stays so."""
     stopped: SimpleQueue[None] = SimpleQueue()
+    _receivers[:], _came[:] = [_raise], []
 
     def stop(number: int, _: FrameType | None) -> None:
         for each in STOP_SIGNALS:
             signal.signal(each, signal.SIG_IGN)
         stopped.put(None)
-        _receivers[-1](Stopped(f"stopped by {signal.Signals(number).name}"))
+        _came.append(Stopped(f"stopped by {signal.Signals(number).name}"))
+        _receivers[-1](_came[0])
 
     for each in STOP_SIGNALS:
         if each != signal.SIGHUP or signal.getsignal(each) != signal.SIG_IGN:
@@ -77,11 +90,36 @@ def stops_delivered_to(receive: Callable[[Stopped], None]) -> Iterator[None]:
 
 
 @contextmanager
-def stop_signals_ignored() -> Iterator[None]:
-    """An ending, which no stop signal can bring about any sooner."""
-    handlers = {each: signal.signal(each, signal.SIG_IGN) for each in STOP_SIGNALS}
-    try:
+def stops_raised() -> Iterator[None]:
+    """Work that a stop ends, also one that came before it began."""
+    with stops_delivered_to(_raise):
+        if _came:
+            raise _came[0]
         yield
-    finally:
-        for each, handler in handlers.items():
-            signal.signal(each, handler)
+
+
+def note_stops() -> None:
+    """From now on a stop raises nothing, but where `stops_raised` says so: what is under way has an end of its own, or
+    its outcome stands. It brings the moments of `closer` nearer, and has stalled outputs dropped."""
+    _receivers.append(_note)
+
+
+def noting_stops() -> AbstractContextManager[None]:
+    """The same within a block."""
+    return stops_delivered_to(_note)
+
+
+def closer(until: float, after_stop: float) -> Callable[[], float]:
+    """A moment of time.monotonic, as it stands: a stop brings it closer, to so many seconds after itself."""
+    return lambda: min(until, _came[0].at + after_stop) if _came else until
+
+
+def get_until(queue: "SimpleQueue[T]", until: Callable[[], float]) -> T:
+    """What comes from the queue by a moment that may come closer meanwhile. Raises Empty."""
+    while True:
+        left = until() - time.monotonic()
+        try:
+            return queue.get(timeout=max(0.0, min(left, _LOOK)))
+        except Empty:
+            if left <= _LOOK:
+                raise

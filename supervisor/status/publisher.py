@@ -4,6 +4,7 @@ The document in storage is the source of truth; the webhook is a courtesy. Whate
 it, and the outcome stands.
 """
 
+import math
 import shutil
 import tempfile
 import threading
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from supervisor import storage
 from supervisor.failures import DiskTrouble
+from supervisor.machine import signals
 from supervisor.model.description import Module
 from supervisor.model.runner import Choice
 from supervisor.status.document import LEFT_OUT, RUNNING, Outcome, Record
@@ -126,21 +128,25 @@ class Publisher:
             self._reporter.warning(message)
         self._keeper.changed = True
 
-    def last(self, until: float | None = None) -> None:
+    def last(self, until: Callable[[], float] = lambda: math.inf) -> None:
         """The job has ended, and its outcome stands: what cannot be told is only remarked on.
 
-        until: a moment of time.monotonic by which all must be told, where a scheduler kills soon.
+        until: a moment of time.monotonic by which all must be told, where a scheduler kills soon; a stop that comes as
+        late as this brings it closer.
         """
         began = time.monotonic()
-        until = began + _PATIENCE if until is None else until
-        self._upload_lists((until - began) * _LISTS_SHARE)
+
+        def by(patience: float) -> float:
+            return min(began + patience, until())
+
+        self._upload_lists(lambda: began + (by(_PATIENCE) - began) * _LISTS_SHARE)
         document = self._record.document()
+        least = time.monotonic() + _LEAST
         told = None
         if self._webhook:
             patience = _WEBHOOK_PATIENCE if self._webhook.has_answered else _WEBHOOK_DEAD
-            left = min(until, began + patience) - time.monotonic()
-            told = self._webhook.tell_last(document, max(_LEAST, left))
-        self._keeper.end(document, max(_LEAST, until - time.monotonic()), self._remark)
+            told = self._webhook.tell_last(document, lambda: max(least, by(patience)))
+        self._keeper.end(document, lambda: max(least, by(_PATIENCE)), self._remark)
         if told:
             told.wait(self._remark)
         self._reporter.finished(self._record)
@@ -166,15 +172,15 @@ class Publisher:
         self._lists.append(lines)
         return lines
 
-    def _upload_lists(self, patience: float) -> None:
+    def _upload_lists(self, until: Callable[[], float]) -> None:
         """Before the document: who reads that the job has ended finds them."""
-        deadline = time.monotonic() + patience
+        began = time.monotonic()
         uploads = [(lines, _in_background("list", lines.upload)) for lines in self._lists]
         for lines, ended in uploads:
             try:
-                problem: BaseException | str | None = ended.get(timeout=max(0.0, deadline - time.monotonic()))
+                problem: BaseException | str | None = signals.get_until(ended, until)
             except Empty:
-                problem = f"{lines.uri} could not be written within {patience:.1f} s"
+                problem = f"{lines.uri} could not be written within {time.monotonic() - began:.1f} s"
             if problem := problem or lines.problem:
                 self.warning(f"a list of the job's items is missing: {problem}")
                 self._record.keeps_not(lines.uri)
@@ -212,8 +218,9 @@ class _Keeper:
         if problem := order.ended.get():
             raise problem
 
-    def end(self, document: dict[str, Any], patience: float, remark: Callable[[str], None]) -> None:
-        """Writes the last version; waits for it no longer than `patience` seconds."""
+    def end(self, document: dict[str, Any], until: Callable[[], float], remark: Callable[[str], None]) -> None:
+        """Writes the last version; waits for it no longer than until then, as it stands."""
+        began = time.monotonic()
         if not self._thread.ident:
             if not self._document:
                 return
@@ -221,9 +228,9 @@ class _Keeper:
         order = _Order(document, last=True)
         self._orders.put(order)
         try:
-            problem: object = order.ended.get(timeout=patience)
+            problem: object = signals.get_until(order.ended, until)
         except Empty:
-            problem = f"storage has not answered within {patience:.1f} s"
+            problem = f"storage has not answered within {time.monotonic() - began:.1f} s"
         if problem:
             remark(f"the status document could not be written: {problem}")
 

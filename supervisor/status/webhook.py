@@ -20,6 +20,7 @@ from typing import Any
 import requests
 
 from supervisor import __version__
+from supervisor.machine import signals
 from supervisor.storage.uri import shown
 
 # Seconds to connect, and between two bytes of the answer's head.
@@ -49,10 +50,11 @@ class Webhook:
         self._under_way = _in_background(lambda: self._send(event, body))
         return True
 
-    def tell_last(self, document: dict[str, Any], patience: float) -> "LastWord":
-        """Begins to send the final event, again and again for at most `patience` seconds."""
+    def tell_last(self, document: dict[str, Any], until: Callable[[], float]) -> "LastWord":
+        """Begins to send the final event, again and again until then at most: a moment of time.monotonic, which may
+        come closer meanwhile."""
         event, body = self._event(document)
-        return LastWord(shown(self._url), lambda: self._send(event, body), self._under_way, patience)
+        return LastWord(shown(self._url), lambda: self._send(event, body), self._under_way, until)
 
     def _event(self, document: dict[str, Any]) -> tuple[str, bytes]:
         """(id, body) of an event. The id stays the same however often it is sent."""
@@ -99,13 +101,12 @@ class LastWord:
     """The final event on its way."""
 
     def __init__(
-        self, receiver: str, send: Callable[[], None], earlier: threading.Thread | None, patience: float
+        self, receiver: str, send: Callable[[], None], earlier: threading.Thread | None, until: Callable[[], float]
     ) -> None:
         self._receiver = receiver
         self._send = send
         self._earlier = earlier
-        self._patience = patience
-        self._deadline = time.monotonic() + patience
+        self._until = until
         self._problem = "no answer"
         self._ended: SimpleQueue[None] = SimpleQueue()
         _in_background(self._insist)
@@ -113,14 +114,14 @@ class LastWord:
     def wait(self, warn: Callable[[str], None]) -> None:
         """Until it has been taken or given up, and not beyond its time; warns where it was in vain."""
         with contextlib.suppress(Empty):
-            self._ended.get(timeout=max(0.0, self._deadline - time.monotonic()))
+            signals.get_until(self._ended, self._until)
         if self._problem:
             warn(f"the webhook {self._receiver} was not told the end of the job: {self._problem}")
 
     def _insist(self) -> None:
         try:
             if self._earlier:
-                self._earlier.join(self._patience * _EARLIER_SHARE)
+                self._earlier.join(max(0.0, self._until() - time.monotonic()) * _EARLIER_SHARE)
             self._problem = self._tried_again_and_again()
         finally:
             self._ended.put(None)
@@ -135,7 +136,7 @@ class LastWord:
                 return str(refusal)
             except _TryAgain as trouble:
                 self._problem = str(trouble)
-                left = self._deadline - time.monotonic()
+                left = self._until() - time.monotonic()
                 # Jittered. A receiver may ask for more, but for no more than there is.
                 wait = longest * random.uniform(0.5, 1.0)  # noqa: S311
                 wait = trouble.after if wait < trouble.after < left else wait

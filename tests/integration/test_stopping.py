@@ -1,14 +1,18 @@
 """SIGTERM is heard wherever the job stands, and nothing of the model outlives it."""
 
+import contextlib
 import fcntl
 import json
+import os
 import signal
 import subprocess
+import sys
 import termios
 import threading
 import time
 from array import array
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -112,6 +116,100 @@ def test_a_log_that_nobody_takes_holds_no_stop_up(tmp_path: Path, flooded: str) 
     status = json.loads((tmp_path / "out" / "_status" / "full.json").read_text())
     assert (status["exit_code"], status["state"]) == (143, "INTERRUPTED")
     assert alive(tmp_path) == []
+
+
+@pytest.mark.parametrize(("there", "code"), [(True, 0), (False, 66)])
+def test_a_stop_while_nobody_takes_how_the_job_ended_leaves_its_exit_code(
+    tmp_path: Path, there: bool, code: int, plain: Supervisor
+) -> None:
+    if there:
+        (tmp_path / "a.wav").write_bytes(b"RIFF")
+    reading, full = os.pipe()
+    fcntl.fcntl(full, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(full, b"x" * (2048 if there else 4096))  # there is room for how it begins, not for how it ends
+    job = {"JOB_INPUT": str(tmp_path / "a.wav"), "JOB_OUTPUT": str(tmp_path / "out"), "JOB_GRACE": "2"}
+    command = [sys.executable, *plain.command, "run", "--runner", "worker"]
+    with subprocess.Popen(
+        command,
+        env={**plain.environment, **job, "AWS_BATCH_JOB_ID": "full"},
+        stdout=full if there else subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL if there else full,
+    ) as process:
+        try:
+            state = await_ending(tmp_path / "out/_status/full.json", process)
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(timeout=2)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=20) == code
+        finally:
+            process.kill()
+    assert state == ("SUCCEEDED" if there else "FAILED")
+    os.close(reading)
+    os.close(full)
+
+
+def test_a_stop_while_the_end_is_told_cuts_the_telling_short_and_leaves_the_outcome(
+    tmp_path: Path, plain: Supervisor
+) -> None:
+    """A scheduler's SIGKILL, which comes 30 s later, would make it 137."""
+    (tmp_path / "a.wav").write_bytes(b"RIFF")
+    told: list[str] = []
+
+    def answer(request: Request) -> Refusal:
+        told.append(request.method)
+        return Refusal(status=200 if len(told) == 1 else 503, code="x")
+
+    job = {"JOB_INPUT": str(tmp_path / "a.wav"), "JOB_OUTPUT": str(tmp_path / "out"), "JOB_GRACE": "1"}
+    with (
+        Gate("127.0.0.1:1", answer) as gate,
+        plain.start("run", **job, JOB_STATUS_URL=f"{gate.endpoint}/x", AWS_BATCH_JOB_ID="told") as process,
+    ):
+        try:
+            assert await_ending(tmp_path / "out/_status/told.json", process) == "SUCCEEDED"
+            process.send_signal(signal.SIGTERM)
+            stdout, _ = process.communicate(timeout=15)
+        finally:
+            process.kill()
+    assert process.returncode == 0
+    assert "was not told the end of the job" in stdout
+
+
+def await_ending(document: Path, process: "subprocess.Popen[Any]") -> str:
+    """Until the status says that the job has ended; returns its state."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        assert process.poll() is None
+        with contextlib.suppress(FileNotFoundError):
+            state: str = json.loads(document.read_text())["state"]
+            if state != "RUNNING":
+                return state
+        time.sleep(0.05)
+    raise AssertionError(f"{document} never says that the job has ended")
+
+
+def test_items_whose_model_was_still_loading_have_not_failed(tmp_path: Path) -> None:
+    """They asked it what it is: there are results, which may stand."""
+    (tmp_path / "in").mkdir()
+    for item in range(3):
+        (tmp_path / f"in/{item}.wav").write_bytes(b"RIFF")
+    loads = tmp_path / "loads"
+    slow = f"""
+import os, time
+if os.path.exists({str(loads)!r}):
+    open({str(loads)!r} + "-now", "w").close()
+    time.sleep(600)
+"""
+    module(tmp_path, "odd", slow + "def predict(**kwargs):\n    return {}\n")
+    job = {"JOB_INPUT": f"{tmp_path}/in/", "JOB_OUTPUT": str(tmp_path / "out"), "JOB_GRACE": "0.5"}
+    assert bare(tmp_path)("run", **job).code == 0
+    loads.touch()
+    with bare(tmp_path).start("run", **job) as process:
+        await_file(tmp_path / "loads-now", process)
+        process.send_signal(signal.SIGTERM)
+        stdout, _ = process.communicate(timeout=60)
+    assert process.returncode == 143
+    counts = json.loads(stdout.splitlines()[-1])["status"]["counts"]
+    assert (counts["failed"], counts["pending"]) == (0, 3)
 
 
 def wait_until_held_up(process: "subprocess.Popen[str]", results: Path) -> None:

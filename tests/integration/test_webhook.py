@@ -116,7 +116,9 @@ def test_neither_the_secret_nor_the_receivers_token_is_ever_shown(
 def told_last(url: str, patience: float) -> list[str]:
     """The warnings that come of telling a receiver the end of a job."""
     warnings: list[str] = []
-    Webhook(url, None, "job").tell_last({"state": "SUCCEEDED", "updated": "now"}, patience).wait(warnings.append)
+    until = time.monotonic() + patience
+    last = Webhook(url, None, "job").tell_last({"state": "SUCCEEDED", "updated": "now"}, lambda: until)
+    last.wait(warnings.append)
     return warnings
 
 

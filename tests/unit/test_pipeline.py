@@ -256,7 +256,7 @@ def test_a_listing_without_end_is_read_no_further_than_there_is_room() -> None:
 
 def wind_down(pipeline: Pipeline[Any, Any], grace: float) -> None:
     until = time.monotonic() + grace
-    pipeline.wind_down(predictions_until=until, uploads_until=until)
+    pipeline.wind_down(predictions_until=lambda: until, uploads_until=lambda: until)
 
 
 class _Stopping:
@@ -300,6 +300,46 @@ def test_a_prediction_that_outlasts_the_grace_is_cut_off() -> None:
     job = _Stopping()
     job.run(grace=0.05)
     assert job.steps.cut.is_set()
+
+
+@pytest.mark.parametrize("stage", ["fetch", "predict", "store"])
+def test_an_item_whose_model_was_ended_under_it_has_not_failed(stage: str) -> None:
+    """Also where it asked the model what it is, to know whether a result stands, or was to be done again."""
+    begun = threading.Event()
+
+    class Waiting(Recorded):
+        def fetch(self, item: Item, room: Room) -> Item | Outcome:
+            return self.waited("fetch", item) or super().fetch(item, room)
+
+        def predict(self, predictor: int, fetched: Item) -> Item | Outcome:
+            return self.waited("predict", fetched) or super().predict(predictor, fetched)
+
+        def store(self, predicted: Item) -> Outcome:
+            return self.waited("store", predicted) or super().store(predicted)
+
+        def cut_off(self) -> None:
+            super().cut_off()
+            time.sleep(0.2)  # models take a while to end, and what waited for them does not
+
+        def waited(self, name: str, item: Item) -> Outcome | None:
+            if name != stage:
+                return None
+            begun.set()
+            assert self.cut.wait(_PATIENCE)
+            return Outcome(item=item, state=ITEM_FAILED, failure=Stopped("the model was ended"))
+
+    told: list[Outcome] = []
+    pipeline = Pipeline(Waiting(), told.append, Bounds())
+
+    def stop() -> None:
+        assert begun.wait(_PATIENCE)
+        pipeline.stop(Stopped("stopped by SIGTERM"))
+
+    threading.Thread(target=stop).start()
+    with pytest.raises(Stopped):
+        pipeline.run(items(3))
+    wind_down(pipeline, 0.1)
+    assert told == []
 
 
 def test_a_teller_that_hangs_holds_no_stop_up() -> None:

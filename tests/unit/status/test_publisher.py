@@ -127,7 +127,8 @@ def test_a_job_that_was_stopped_does_not_wait_for_a_storage_that_hangs(place: Pl
 
     place.first = hang
     made.close(Stopped("stopped by SIGTERM"))
-    publishes.last(until=time.monotonic() + 0.2)
+    until = time.monotonic() + 0.2
+    publishes.last(until=lambda: until)
     told = warnings(stream)
     go_on.set()
     assert "could not be written within" in told[0]
