@@ -2,16 +2,17 @@
 
 An answer is an error in disguise where it is null, empty, or an object that says (its keys in any case)
 - `"status"`: "error", "fail", "failed" or "failure" (in any case), or
-- `"error"` with something behind it: true, a text, an object, or a list that holds one of these; or
+- `"error"` with something behind it: true, a text, an object, or a list that holds one of these; or a text under
+  `"error_message"`, `"exception"` or `"traceback"`; or
 - `"success"`: false, and a `"message"`; or
 - nothing but texts, of which one under a name that fits any answer (`"result"`, `"message"`, ...) reads as an error:
   "Error occurred. No folder", "ValueError: no sound", "Failed to open x". A module may that is declared to answer
   texts.
 This is asked of the answer itself, of the elements of a list, of what lies under such a name (`predictions`) and of
-its elements; and of what a text holds that is JSON itself, for some modules encode their answer. Elements of a list
+its elements; and of what a text holds that is JSON itself, for some modules encode their answer. Elements of what lies
 under any other name are asked too (`multi-image`), where they have a text that explains: `"status": "failed"` alone may
 be what a module says of a part that it inspects. Innocent are `"error_rate": 0.1`, `"errors": []`, `"error": null`,
-`"error": ""`, `"error": "none"`, `"error": false`, `"error": 0.03` and `"error": [0.1, 0.2]`, measures, and
+`"error": ""`, `"error": "none"`, `"error": false`, `"error": 0.03`, `[0.1, 0.2]` and `{"mean": 0.1}`, measures, and
 `"result": "Error"`, a label.
 
 A text is no answer (`"Model not found."`, `"/tmp/result.png"`) where JSON was due, unless it is JSON itself or the
@@ -38,7 +39,10 @@ SAID_FAILED = frozenset({"error", "fail", "failed", "failure"})
 SAID_NOTHING = frozenset({"", "0", "false", "n/a", "nan", "no", "no error", "none", "null", "ok"})
 # Names that say of what lies under them no more than that it is the answer.
 ANSWERS = frozenset({"answer", "answers", "detail", "message", "msg", "output", "outputs", "response", "responses"})
-ANSWERS |= {"prediction", "predictions", "result", "results"}
+ANSWERS |= {"content", "data", "prediction", "predictions", "result", "results"}
+# Names under which a text is an error; "errors" may be what a module finds in its input.
+ERRORS = ("error_message", "error_msg", "errormessage", "exception", "traceback")
+SAID = frozenset({"status", "error", "success", "message", "detail"}.union(ERRORS))
 TEXTS = "text/plain"
 
 # Media types beside text/… whose files are text, and those whose files never are. Of others nothing is known.
@@ -53,11 +57,16 @@ _BINARY = re.compile(
 )
 _PAGE = re.compile(r"\s*(<!doctype\s+html|<html[\s>])", re.IGNORECASE)
 _FILE_NAME = re.compile(r"\s*/\S*\.\w{1,5}\s*$")
-# How texts begin that a module puts where its answer would be. "Error" alone may be a label, and "Failed" a verdict.
+# How texts begin that a module puts where its answer would be. "Error" alone may be a label, "Failed" a verdict, "Mean
+# error: 0.3" a measure, "heart failure: acute" a finding, and "No error occurred" is none.
 _READS_AS_ERROR = re.compile(
-    r"\s*(traceback \(most recent call last\)|(an? )?([a-z]+ ){0,2}(error|exception)s?( has| have)? (occurred|raised)\b"
-    r"|(an? )?([a-z]+ )?(error|exception|failure)\s*[:!]\s*\S|(error|exception|failed|failure) (while|during|when) "
-    r"|(error|failure|failed) ([a-z]+ing|to [a-z]+) "
+    r"\s*(oops\W+)?("
+    r"traceback \(most recent call last\)"
+    r"|((an?|some|the|unexpected|unknown|internal|fatal|critical|runtime|server|prediction|inference|processing) )*"
+    r"(error|exception)"
+    r"(\s*[:!.,;]+\s+\S|:\S|\s+[-\u2013\u2014]+\s+\S|(s|\(s\))?( has| have| was| were)? (occurred|raised)\b)"
+    r"|(error|exception|failed|failure) (while|during|when) "
+    r"|(error|failed) ([a-z]+ing|to [a-z]+) \S"
     r"|(?-i:([A-Za-z_]\w*\.)*[A-Z]\w*(Error|Exception))(: |\())",
     re.IGNORECASE,
 )
@@ -87,7 +96,7 @@ def disguised_error(answer: Any, results: Iterable[str] = ()) -> Optional[Fault]
             return text_fault(text)
     for place, told in itertools.chain(
         ((place, fault_in(part) or (None if TEXTS in results else error_text(part))) for place, part in parts_of(said)),
-        ((place, explained_fault(part)) for place, part in lists_elements(said)),
+        ((place, explained_fault(part)) for place, part in other_elements(said)),
     ):
         if told is not None:
             return Fault("the module answered with an error%s: %s" % (place, told), _SEE_LOG)
@@ -200,16 +209,19 @@ def parts_of(answer: Any) -> Iterator[Tuple[str, Any]]:
             yield from elements_of(value, " under %s" % name)
 
 
-def lists_elements(answer: Any) -> Iterator[Tuple[str, Any]]:
-    """The elements of the lists that an answer has under other names."""
+def other_elements(answer: Any) -> Iterator[Tuple[str, Any]]:
+    """The elements of what an answer has under other names."""
     for name, value in answer.items() if isinstance(answer, dict) else ():
-        if isinstance(value, list) and not fits_any_answer(name):
+        if not fits_any_answer(name):
             yield from elements_of(value, " under %s" % str(name)[:_QUOTED])
 
 
 def elements_of(value: Any, place: str) -> Iterator[Tuple[str, Any]]:
-    elements = value if isinstance(value, list) else list(value.values()) if isinstance(value, dict) else []
-    return (("%s at %d" % (place, number), element) for number, element in enumerate(elements))
+    """Those that are objects: others say nothing, and may be millions of numbers."""
+    elements = value if isinstance(value, list) else value.values() if isinstance(value, dict) else ()
+    for number, element in enumerate(elements):
+        if isinstance(element, dict):
+            yield "%s at %d" % (place, number), element
 
 
 def fits_any_answer(name: Any) -> bool:
@@ -218,39 +230,52 @@ def fits_any_answer(name: Any) -> bool:
 
 def fault_in(part: Any) -> Optional[str]:
     """What an object says that calls itself an error; None for any other part."""
-    if not isinstance(part, dict):
-        return None
-    status, error = member(part, "status"), member(part, "error")
-    said = isinstance(status, str) and (status.strip().lower() in SAID_FAILED or reads_as_error(status))
-    found, why = says_something(error), explanation(part)
-    unsuccessful = member(part, "success") is False and why is not None
-    if not (said or found or unsuccessful):
-        return None
-    told = error if found and error is not True else why or status or error
-    return (told if isinstance(told, str) else json.dumps(told))[:_QUOTED]
+    found = members(part) if isinstance(part, dict) else {}
+    return _told(found) if found else None
 
 
 def explained_fault(part: Any) -> Optional[str]:
     """The same for an object that says why."""
-    found = fault_in(part)
-    if found is None:
+    found = members(part) if isinstance(part, dict) else {}
+    error = found.get("error")
+    explained = explanation(found) is not None or (error is not True and says_something(error))
+    return _told(found) if explained else None
+
+
+def _told(found: Dict[str, Any]) -> Optional[str]:
+    status, error, why = found.get("status"), found.get("error"), explanation(found)
+    said = isinstance(status, str) and (status.strip().lower() in SAID_FAILED or reads_as_error(status))
+    unsuccessful = found.get("success") is False and why is not None
+    if not (said or unsuccessful or says_something(error)):
         return None
-    error = member(part, "error")
-    return found if explanation(part) or (error is not True and says_something(error)) else None
+    told = error if says_something(error) and error is not True else why or status or error
+    return (told if isinstance(told, str) else json.dumps(told))[:_QUOTED]
 
 
-def explanation(part: Dict[str, Any]) -> Optional[str]:
-    told = member(part, "message") or member(part, "detail")
+def members(part: Dict[str, Any]) -> Dict[str, Any]:
+    """What an object says of its success, under lower-case names: the old template of the catalogue's modules writes
+    "Error". What is told of an error under a name like that is under "error"."""
+    found = {name.lower(): value for name, value in part.items() if isinstance(name, str) and name.lower() in SAID}
+    if found and not says_something(found.get("error")):
+        told = (found[name] for name in ERRORS if isinstance(found.get(name), str))
+        found["error"] = next(filter(says_something, told), found.get("error"))
+    return found
+
+
+def explanation(found: Dict[str, Any]) -> Optional[str]:
+    told = found.get("message") or found.get("detail")
     return told if isinstance(told, str) else None
 
 
 def says_something(error: Any) -> bool:
-    """Whether there is an error under that name: a number is a measure."""
+    """Whether there is an error under that name: numbers are measures."""
     if isinstance(error, str):
         return error.strip().lower() not in SAID_NOTHING and not is_number(error)
     if isinstance(error, list):
         return any(says_something(each) for each in error)
-    return error is True or (isinstance(error, dict) and len(error) > 0)
+    if isinstance(error, dict):
+        return len(error) > 0 and not all(isinstance(leaf, float) for leaf in leaves_of(error))
+    return error is True
 
 
 def is_number(text: str) -> bool:
@@ -265,18 +290,18 @@ def error_text(part: Any) -> Optional[str]:
     """The text of an object of nothing but texts that reads as an error, under a name that fits any answer."""
     if not isinstance(part, dict) or any(leaf and not isinstance(leaf, str) for leaf in leaves_of(part)):
         return None
-    texts = (text for name, text in part.items() if fits_any_answer(name) and isinstance(text, str))
-    found = next(filter(reads_as_error, texts), None)
+    told = (lone(value) for name, value in part.items() if fits_any_answer(name))
+    found = next((text for text in told if isinstance(text, str) and reads_as_error(text)), None)
     return None if found is None else " ".join(found[: 2 * _QUOTED].split())[:_QUOTED]
+
+
+def lone(value: Any) -> Any:
+    """What a list holds that holds nothing else."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 def reads_as_error(text: str) -> bool:
     return bool(_READS_AS_ERROR.match(text[: 2 * _QUOTED]))
-
-
-def member(part: Dict[str, Any], key: str) -> Any:
-    """The old template of the catalogue's modules writes "Error"."""
-    return next((part[spelt] for spelt in (key, key.capitalize(), key.upper()) if spelt in part), None)
 
 
 def finite(value: Any) -> Any:
