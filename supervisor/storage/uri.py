@@ -1,11 +1,22 @@
 """URIs as people write them: parts, and a form that is safe to show."""
 
+import hashlib
 import re
 from pathlib import Path
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 # General-purpose buckets are 3-63 of these; old us-east-1 ones up to 255 with "_" and capitals.
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]", re.ASCII)
+
+
+# In the query of a web address: its signature, and beside one what says who may read, and until when. A parameter that
+# is not known here counts as naming the file.
+_SIGNATURE = re.compile(r"(X-(Amz|Goog)-)?Signature|sig", re.IGNORECASE)
+_SIGNING = re.compile(
+    r"X-(Amz|Goog)-.*|AWSAccessKeyId|GoogleAccessId|Signature|Expires|Policy|Key-Pair-Id|Hash-Algorithm"
+    r"|s(ig|e|t|p|v|r|pr|ip|ks|ke|kt|kv|koid|ktid)",
+    re.IGNORECASE,
+)
 
 
 def scheme(uri: str) -> str:
@@ -90,6 +101,18 @@ def shown(uri: str) -> str:
     except ValueError:
         return f"{scheme(uri)}://…"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" + ("?…" if parts.query else "")
+
+
+def query_digest(uri: str) -> str:
+    """16 digits for what the query of a web address names (`?id=1`); "" where it names nothing. What signs it, as in
+    addresses of S3, CloudFront, Google or Azure, is left out, for that is new each time."""
+    if scheme(uri) not in ("http", "https"):
+        return ""
+    naming = parse_qsl(_web(uri).query, keep_blank_values=True)
+    if any(_SIGNATURE.fullmatch(name) for name, _ in naming):
+        naming = [(name, value) for name, value in naming if not _SIGNING.fullmatch(name)]
+    text = repr(naming).encode(errors="surrogatepass")
+    return hashlib.sha256(text).hexdigest()[:16] if naming else ""
 
 
 def _file_name(encoded: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from supervisor.storage import Object
-from supervisor.storage.uri import base_name, scheme, shown
+from supervisor.storage.uri import base_name, query_digest, scheme, shown
 
 _LONGEST_NAME = 255  # bytes in a file's name
 # Characters of an identity that travels in an object's metadata, of which S3 takes 2 KB in all.
@@ -57,7 +57,9 @@ def _etag(one: Input, found: Object) -> str | None:
     """S3's ETags are of the content; what stands for one elsewhere, of size and date, is another file's, too."""
     if found.etag is None or scheme(one.uri) == "s3":
         return found.etag
-    return hashlib.sha256(f"{one.shown} {found.etag}".encode(errors="surrogateescape")).hexdigest()
+    return hashlib.sha256(
+        f"{one.shown.removesuffix('?…')} {query_digest(one.uri)} {found.etag}".encode(errors="surrogateescape")
+    ).hexdigest()
 
 
 def _joined(identities: Sequence[str | None]) -> str:

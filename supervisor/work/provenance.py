@@ -11,7 +11,7 @@ from supervisor.job import JobSpec
 from supervisor.machine.device import Device
 from supervisor.model.description import Module
 from supervisor.storage import Object
-from supervisor.storage.uri import scheme, shown
+from supervisor.storage.uri import query_digest, scheme, shown
 from supervisor.work.inputs import by_field
 from supervisor.work.naming import WRITABLE, normal
 from supervisor.work.plan import Item
@@ -120,8 +120,10 @@ def _own_name(item: Item) -> str:
 
 
 def _recorded(uri: str) -> str:
-    """A URI as metadata holds it: ASCII, without secrets, and cut off where it is too long."""
-    return quote_from_bytes(normal(shown(uri)).encode(errors="surrogateescape"), "/:")[:_LONGEST_INPUT]
+    """A URI as metadata holds it: ASCII, without secrets, and cut off where it is too long; of a query a digest."""
+    query = f"?{digest}" if (digest := query_digest(uri)) else ""
+    path = quote_from_bytes(normal(shown(uri)).encode(errors="surrogateescape"), "/:")
+    return path[: _LONGEST_INPUT - len(query)] + query
 
 
 def _is_below(recorded: str, prefix: str) -> bool:

@@ -66,3 +66,36 @@ def test_a_version_that_an_event_names_is_the_one_that_counts() -> None:
     versions = {each: Object(uri=line.uri, size=1, etag="1", version=each) for each in ("v1", "v2", None)}
     made = of.facts(line, versions["v1"], None, None, "worker", 1.0)
     assert [each for each, found in versions.items() if of.is_of_this(line, found, made)] == ["v1", None]
+
+
+SIGNED = "X-Amz-Date=1&X-Amz-Signature=2"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("get?id=1", "get?id=2", False),
+        ("get?id=1", "get", False),
+        ("get?sp=1", "get?sp=2", False),
+        ("get?id=1", "get?id=1", True),
+        (f"get?{SIGNED}", "get?X-Amz-Date=3&X-Amz-Signature=4", True),
+        (f"get?{SIGNED}", "get", True),
+        (f"get?versionId=1&{SIGNED}", f"get?versionId=2&{SIGNED}", False),
+        ("get?sp=r&se=1&sig=2", "get?sp=r&se=3&sig=4", True),
+    ],
+)
+def test_a_web_addresss_query_counts_for_what_it_names_and_not_for_what_signs_it(
+    one: str, other: str, same: bool
+) -> None:
+    """Of servers that tell a date alone all files of a moment look alike."""
+    of = provenance()
+    found = Object(uri="", size=1, etag="Wed, 25 Nov 2026 10:00:00 GMT")
+
+    def made(address: str, *others: Input) -> Item:
+        uri = f"https://host/{address}"
+        return Item(index=0, uri=uri, relative="get", output="s3://b/out/", others=others)
+
+    assert of.is_of_this(made(other), found, of.facts(made(one), found, None, None, "worker", 1.0)) == same
+    beside = Input(uri="s3://b/x", field="audio")
+    both = [made(each, beside).as_one([found, found]).etag for each in (one, other)]
+    assert (both[0] == both[1]) == same
