@@ -38,39 +38,47 @@ def require_pushed(built: Built) -> None:
 def check(built: Built) -> str | None:
     """Asks the registry, or else the engine that pushed the image. Returns a note where the registry did not answer.
 
-    Raises RecordIsWrong, and what kept both from answering.
+    Raises RecordIsWrong, InputMissing, and what kept the registry from answering.
     """
-    if found := _ECR.fullmatch(built.repository):
-        _require_same(built, _ecr_digest(built, found["account"], found["region"], found["path"]))
-        return None
     try:
-        client = engine.connect()
-    except engine.NoEngine as failure:
-        said = f"{built.name}: its registry cannot be asked: {failure.message}"
-        raise engine.NoEngine(said, f"{failure.hint}, {_UNCHECKED}") from None
-    try:
-        _require_same(built, _registry_digest(client, built))
+        there = _registered_digest(built)
+    except InputMissing:
+        raise
     except Failure as failure:
-        if isinstance(failure, RecordIsWrong | InputMissing):
-            raise
-        image = engine.find_image(client, built.name)
-        here = image and engine.registry_digest(image, built.repository)
-        if image is None or (image.id, here) != (built.id, built.digest):
+        if not _engine_holds(built):
             raise type(failure)(failure.message, f"{failure.hint}; {_UNCHECKED}") from None
         return f"{failure.message}; the engine holds {built.name} as it was pushed"
-    return None
-
-
-def _require_same(built: Built, there: str) -> None:
     if there != built.digest:
         raise RecordIsWrong(
             f"build.json says that {built.name} is {built.digest}, and its registry says {there}",
             f"{_push(built)}; {_UNCHECKED}",
         )
+    return None
+
+
+def _registered_digest(built: Built) -> str:
+    """What the image's name stands for in its registry. Raises Failure."""
+    if found := _ECR.fullmatch(built.repository):
+        return _ecr_digest(built, found["account"], found["region"], found["path"])
+    try:
+        return _registry_digest(engine.connect(), built)
+    except engine.NoEngine as failure:
+        said = f"{built.name}: its registry cannot be asked: {failure.message}"
+        raise engine.NoEngine(said, failure.hint) from None
+
+
+def _engine_holds(built: Built) -> bool:
+    try:
+        image = engine.find_image(engine.connect(), built.name)
+    except Failure:
+        return False
+    if image is None:
+        return False
+    return (image.id, engine.registry_digest(image, built.repository)) == (built.id, built.digest)
 
 
 def _ecr_digest(built: Built, account: str, region: str, path: str) -> str:
-    """What the tag stands for in Amazon's registry. Raises Failure."""
+    """In Amazon's registry, asked with the credentials that register."""
     ecr = aws.connect("ecr", region)
     tag = built.name.rpartition(":")[2]
     try:
@@ -82,7 +90,7 @@ def _ecr_digest(built: Built, account: str, region: str, path: str) -> str:
 
 
 def _registry_digest(client: DockerClient, built: Built) -> str:
-    """What the tag stands for in any other registry, asked by way of the engine, which has logged in there."""
+    """In any other registry, asked by way of the engine, which has logged in there."""
     try:
         return str(client.images.get_registry_data(built.name).id)
     except engine.ERRORS as error:

@@ -7,23 +7,29 @@ import json
 import re
 import shlex
 import sys
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from botocore.exceptions import BotoCoreError
+
 from scripts.batch import aws
 from scripts.batch.definitions import LOG_GROUP, definition_name
-from scripts.batch.follow import Submitted, follow
+from scripts.batch.follow import NotFollowed, Submitted, follow
 from scripts.batch.retry import Platform
 from scripts.batch.revisions import latest
 from scripts.images import catalogue
 from scripts.images.arguments import predict_args
-from supervisor.failures import SUCCESS, BadUsage
+from scripts.images.derived import Name
+from supervisor.failures import SUCCESS, BadUsage, Failure, PassingTrouble
+from supervisor.machine import console
 
 if TYPE_CHECKING:
     from mypy_boto3_batch import BatchClient
+    from mypy_boto3_batch.type_defs import SubmitJobResponseTypeDef
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +56,7 @@ def read(options: argparse.Namespace) -> Submission:
         raise BadUsage("Fargate has no GPU", "leave --fargate out, or use --variant cpu")
     _require_uri("input", options.input, ("s3", "https", "http"), "s3://bucket/key")
     _require_uri("output", options.output, ("s3",), "s3://bucket/results/")
+    Name(module=module.name, variant=variant, tag=options.tag)  # which says what is wrong with a tag
     platform: Platform = "FARGATE" if options.fargate else "EC2"
     arguments = predict_args(options.args)
     environment = dict(_pair(each) for each in options.env)
@@ -118,13 +125,7 @@ def submit(batch: BatchClient, submission: Submission, queue: str | None) -> Sub
         raise BadUsage(f"no job definition {submission.definition} is registered in {region}", submission.register)
     _require_account(queue_arn(queue), definition["jobDefinitionArn"])
     queue = _queue(batch, queue)
-    job = batch.submit_job(
-        jobName=submission.job_name,
-        jobQueue=queue,
-        jobDefinition=definition["jobDefinitionArn"],
-        parameters={"input": submission.input, "output": submission.output},
-        containerOverrides={"environment": [{"name": k, "value": v} for k, v in submission.environment.items()]},
-    )
+    job = _submit_job(batch, submission, queue, definition["jobDefinitionArn"])
     log = definition["containerProperties"].get("logConfiguration", {})
     options = log.get("options", {})
     region = batch.meta.region_name
@@ -139,6 +140,28 @@ def submit(batch: BatchClient, submission: Submission, queue: str | None) -> Sub
         log_region=options.get("awslogs-region", region),
         status=submission.environment.get("JOB_STATUS") or f"{submission.output}_status/{job['jobId']}.json",
     )
+
+
+def _submit_job(
+    batch: BatchClient, submission: Submission, queue: str, definition_arn: str
+) -> SubmitJobResponseTypeDef:
+    """Raises PassingTrouble where the answer was lost: Batch may have taken the job all the same."""
+    try:
+        return batch.submit_job(
+            jobName=submission.job_name,
+            jobQueue=queue,
+            jobDefinition=definition_arn,
+            parameters={"input": submission.input, "output": submission.output},
+            containerOverrides={"environment": [{"name": k, "value": v} for k, v in submission.environment.items()]},
+        )
+    except BotoCoreError as error:
+        trouble = aws.failure(error)
+        if not isinstance(trouble, PassingTrouble):
+            raise trouble from None
+        words = ["aws", "batch", "list-jobs", "--region", batch.meta.region_name, "--job-queue", queue]
+        words += ["--filters", f"name=JOB_NAME,values={submission.job_name}"]
+        said = f"it is not known whether the job was submitted: {trouble.message}"
+        raise PassingTrouble(said, f"see whether it is there before you try again: {shlex.join(words)}") from None
 
 
 def _require_account(queue: QueueArn | None, definition_arn: str) -> None:
@@ -210,6 +233,14 @@ def main(options: argparse.Namespace) -> int:
         return SUCCESS
     try:
         return follow(batch, aws.connect("logs", job.log_region), job)
+    except NotFollowed:
+        raise
     except KeyboardInterrupt:
         print("\nno longer followed; the job goes on", file=sys.stderr)
         raise
+    except (Failure, OSError) as trouble:  # SIGTERM, or nobody reads what is written: not the job's end, nor its code
+        raise NotFollowed(f"job {job.id} goes on, but is no longer followed: {trouble}") from None
+    except Exception as bug:
+        console.say(traceback.format_exc())
+        said = f"{type(bug).__name__}: {bug}"
+        raise NotFollowed(f"job {job.id} goes on, but is no longer followed, by a bug of ours: {said}") from None

@@ -178,7 +178,15 @@ def _write(images: Mapping[str, Built], path: Path) -> None:
 
 def _built(image: Mapping[str, Any]) -> Built:
     known = {each.name for each in fields(Built)}
-    return Built(**{key: value for key, value in image.items() if key in known} | {"check": Check(**image["check"])})
+    built = Built(**{key: value for key, value in image.items() if key in known} | {"check": Check(**image["check"])})
+    texts = (built.name, built.module, built.variant, built.id, built.supervisor, built.digest or "")
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"{built.name}: texts are none")
+    # Definitions are named after module and variant, and say what the name stands for.
+    own = re.escape(f"/{built.module}:") + rf"(.+-)?{re.escape(built.variant)}$"
+    if built.variant not in ("cpu", "gpu") or not re.search(own, built.name):
+        raise ValueError(f"{built.name} is no name of {built.module}'s {built.variant} image")
+    return built
 
 
 @contextmanager

@@ -468,6 +468,25 @@ def test_a_record_that_the_registry_contradicts_is_not_registered_unless_it_is_t
     assert registered(batch) == {NAME: 1}
 
 
+def test_a_registry_that_cannot_be_asked_is_told_with_the_word_that_does_without(
+    registry: Registry,
+    definitions: Run,
+    batch: BatchClient,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    registry.push()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_ECR", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+
+    assert definitions(*CPU, "--register") == 75
+    assert "or take the record at its word: --unchecked" in capsys.readouterr().err
+    assert registered(batch) == {}
+    assert definitions(*CPU, "--register", "--unchecked") == 0
+
+
 @pytest.mark.parametrize("digest", ["sha256:1234", "latest", ""])
 def test_a_digest_that_is_none_is_not_registered(
     digest: str, registry: Registry, definitions: Run, batch: BatchClient, tmp_path: Path

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 import boto3
 import pytest
+from botocore.exceptions import ConnectTimeoutError
 
 from scripts import cli
-from scripts.batch import submit
+from scripts.batch import aws, submit
 from scripts.batch.definitions import Settings, render
 from scripts.batch.submit import Submission
 from scripts.images import catalogue
 from scripts.images.derived import Built
+from supervisor.failures import Stopped
 from tests.unit.scripts.images.test_derived import BUILT
 
 if TYPE_CHECKING:
@@ -110,6 +112,55 @@ def test_a_log_that_goes_elsewhere_than_to_cloudwatch_is_not_looked_for_there(
     assert "aws logs" not in capsys.readouterr().out
 
 
+# Trouble of ours, once a job is submitted.
+
+
+@pytest.mark.parametrize(
+    ("trouble", "said"),
+    [
+        (Stopped("stopped by SIGTERM"), "stopped by SIGTERM"),
+        (BrokenPipeError("nobody reads"), "nobody reads"),
+        (KeyError("jobs"), "by a bug of ours: KeyError"),
+    ],
+)
+def test_what_ends_the_watch_is_not_taken_for_an_end_of_the_job(
+    trouble: BaseException,
+    said: str,
+    batch: BatchClient,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted(*_: object) -> int:
+        raise trouble
+
+    monkeypatch.setattr(submit, "follow", interrupted)
+
+    assert cli.main(["submit", *JOB, "--wait"]) == 125
+    assert re.search(f"job .* goes on, but is no longer followed.*{said}", capsys.readouterr().err)
+
+
+def test_a_submission_whose_answer_is_lost_is_told_as_what_it_is(
+    batch: BatchClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lose_answer(model: Any, **_: object) -> None:
+        if model.name == "SubmitJob":
+            raise ConnectTimeoutError(endpoint_url="https://batch.eu-west-1.amazonaws.com")
+
+    connect = aws.connect
+
+    def connected(*arguments: Any, **options: Any) -> Any:
+        client = connect(*arguments, **options)
+        client.meta.events.register("before-call", lose_answer)
+        return client
+
+    monkeypatch.setattr(aws, "connect", connected)
+
+    assert cli.main(["submit", *JOB]) == 75
+    said = capsys.readouterr().err
+    assert "it is not known whether the job was submitted" in said
+    assert "--job-queue predictions --filters name=JOB_NAME,values=voice-activity-cpu-a-b-c-wav" in said
+
+
 # A queue by its ARN.
 
 
@@ -184,6 +235,7 @@ def test_arguments_go_over_the_catalogues_defaults() -> None:
         ([*JOB, "--variant", "tpu"], "there is no variant 'tpu'"),
         ([*JOB, "--variant", "gpu", "--fargate"], "Fargate has no GPU"),
         ([*JOB, "--args", "{"], "the arguments are not JSON"),
+        ([*JOB, "--tag", "a b"], "'a b' is no tag"),
         ([*JOB, "--args", "[1]"], "the arguments are [1], not a JSON object"),
         ([*JOB, "--env", "JOB_RUNNER"], "'JOB_RUNNER' is no NAME=VALUE"),
         ([*JOB, "--env", "AWS_BATCH_JOB_ID=1"], "Batch keeps AWS_BATCH"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -73,7 +74,8 @@ def test_what_is_recorded_is_read_again(tmp_path: Path) -> None:
 
 
 def test_a_record_keeps_what_other_builds_wrote(tmp_path: Path) -> None:
-    images = [replace(BUILT, name=f"deepaas-batch/module-{number}:cpu") for number in range(20)]
+    modules = [f"module-{number}" for number in range(20)]
+    images = [replace(BUILT, name=f"deepaas-batch/{module}:cpu", module=module) for module in modules]
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda image: record(image, tmp_path / "build.json"), images))
@@ -83,6 +85,36 @@ def test_a_record_keeps_what_other_builds_wrote(tmp_path: Path) -> None:
 
 def test_there_is_nothing_before_the_first_build(tmp_path: Path) -> None:
     assert read(tmp_path / "build.json") == {}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "deepaas-batch/voice-activity:gpu"},
+        {"name": "deepaas-batch/yolov8:cpu"},
+        {"module": "yolov8"},
+        {"variant": "gpu"},
+        {"variant": "tpu", "name": "deepaas-batch/voice-activity:tpu"},
+        {"digest": 5},
+        {"id": None},
+    ],
+)
+def test_a_record_that_contradicts_itself_is_refused(change: dict[str, object], tmp_path: Path) -> None:
+    path = tmp_path / "build.json"
+    record(BUILT, path)
+    document = json.loads(path.read_text())
+    document["images"][0] |= change
+    path.write_text(json.dumps(document))
+
+    with pytest.raises(BadRecord, match="is damaged"):
+        read(path)
+
+
+def test_the_record_of_a_tagged_image_says_its_tag(tmp_path: Path) -> None:
+    record(replace(BUILT, name="deepaas-batch/voice-activity:2026-01-cpu"), tmp_path / "build.json")
+
+    [built] = read(tmp_path / "build.json").values()
+    assert (built.tag, BUILT.tag) == ("2026-01", None)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 1, "images": [{"name": "x"}]}', '{"version": 2}'])
