@@ -41,7 +41,10 @@ def test_the_table_is_the_contract() -> None:
 
 
 def test_every_failure_is_in_the_table_once() -> None:
-    assert sorted(TABLE, key=lambda kind: kind.code) == sorted(Failure.__subclasses__(), key=lambda kind: kind.code)
+    # The operator's side has one of its own, which no job ends with.
+    supervisors = [kind for kind in Failure.__subclasses__() if kind.__module__.startswith("supervisor.")]
+
+    assert sorted(TABLE, key=lambda kind: kind.code) == sorted(supervisors, key=lambda kind: kind.code)
     assert len({kind.category for kind in TABLE}) == len(TABLE)
 
 
