@@ -126,7 +126,9 @@ def test_processes_that_the_model_started_live_while_it_works(jobs: Jobs, derive
     assert eventually((jobs.folder / "out/pids").exists)
 
     expected = [int(pid) for pid in (jobs.folder / "out/pids").read_text().split()]
-    assert {process.pid for process in running.processes()} == {1, *expected}
+    others = {process.pid: process.name for process in running.processes() if process.pid not in {1, *expected}}
+    assert len(others) <= 1, others  # the worker's watcher, which ends them should the supervisor be killed outright
+    assert {1, *expected} <= {process.pid for process in running.processes()}
 
 
 def names(running: TrackedContainer) -> list[str]:
