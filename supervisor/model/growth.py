@@ -1,5 +1,5 @@
 """How many copies of the model there are where the job leaves it to us (JOB_WORKERS=auto):
-docs/decisions/0007-how-many-copies.md."""
+docs/decisions/0009-how-many-copies.md."""
 
 import math
 import time

@@ -42,9 +42,11 @@ def test_a_kill_by_somebody_is_not_taken_for_a_lack_of_memory(jobs: Jobs, derive
     container.wait_for("model")
     for _ in range(2):  # the item is tried once more
         container.shell(
-            # The bases have no pgrep; the brackets keep the shell itself out.
-            "worker() { for each in /proc/[0-9]*; do"
-            " if tr '\\0' ' ' <$each/cmdline | grep -q '[w]orker[.]py'; then echo ${each#/proc/}; return; fi; "
+            # The bases have no pgrep. The worker leads its session, which its watcher does not; the brackets keep the
+            # shell itself out.
+            "worker() { for each in /proc/[0-9]*; do read -r pid _ _ _ _ session _ <$each/stat || continue;"
+            " if [ $pid = $session ] && tr '\\0' ' ' <$each/cmdline | grep -q 'worker[.]py';"
+            " then echo $pid; return; fi; "
             "done 2>/dev/null; return 1; }; "
             "until pid=$(worker); do sleep 0.1; done; sleep 3; kill -9 $pid; "
             "while [ -d /proc/$pid ]; do sleep 0.1; done"
