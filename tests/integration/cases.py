@@ -124,11 +124,14 @@ class Refused:
 
 @dataclass(frozen=True, kw_only=True)
 class Tried(Refused):
-    """The command line runs and fails, which only shows then: JOB_RUNNER=cli is exit 65, auto takes the worker."""
+    """The command line runs and fails, which only shows then: auto takes the worker. code: of JOB_RUNNER=cli, 78 where
+    it ends before it calls the module."""
+
+    code: int = 65
 
     @property
     def outcome(self) -> Fails:
-        return Fails(code=65, says=self.says)
+        return Fails(code=self.code, says=self.says)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -413,7 +416,7 @@ CASES = (
     Case(
         module="plain_field",
         outcome=Answers(values={"note": "none", "upload": "UploadedFile"}),
-        cli=(Tried(says="FileNotFoundError: .*'none'", since=(2, 5), before=(2, 5, 2)),),
+        cli=(Tried(says="FileNotFoundError: .*'none'", code=78, since=(2, 5), before=(2, 5, 2)),),
     ),
     Case(
         module="predict_data",
