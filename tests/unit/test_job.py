@@ -402,7 +402,7 @@ def test_one_input_is_each_childs_own_and_needs_no_size(uri: str) -> None:
     assert (spec.slice, spec.identity.array_index) == (None, 7)
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(st.integers(0, 10**7), st.integers(1, 10_000))
 @example(0, 1)
 @example(3, 10)
