@@ -119,7 +119,7 @@ class HowManyCopies:
                 self.loops,
             ),
             _ratio(
-                "the same, where the loop's OpenMP is set as the job sets it (docs/decisions/0007)",
+                "the same, where the loop's OpenMP is set as the job sets it (docs/decisions/0009)",
                 self.jobs["1"],
                 self.loops_alike,
             ),

@@ -1,4 +1,4 @@
-"""OpenMP beside others: how many threads a model's teams may have, and how they wait (docs/decisions/0007)."""
+"""OpenMP beside others: how many threads a model's teams may have, and how they wait (docs/decisions/0009)."""
 
 from collections.abc import Mapping
 
