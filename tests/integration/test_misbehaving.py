@@ -16,6 +16,7 @@ from supervisor import job
 from supervisor.failures import BadUsage, ItemFailed, Stopped
 from supervisor.machine.device import Device
 from supervisor.machine.memory import MemoryKills
+from supervisor.model import usage
 from supervisor.model.runner import Choice, LocalFile, Model
 from tests.conftest import Ended, S3Server, image
 from tests.integration.cell import alive
@@ -355,14 +356,18 @@ def test_a_model_that_has_ended_stays_ended(model: Callable[..., Model], tmp_pat
         predicted(one, tmp_path)
 
 
-def test_what_a_model_used_over_all_its_processes_is_known(model: Callable[..., Model], tmp_path: Path) -> None:
-    """It works for longer than passes between two looks at it: of a process that has ended, the kernel's own peak
-    counts only where it is above the supervisor's."""
+def test_what_a_model_used_over_all_its_processes_is_known(
+    model: Callable[..., Model], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looked at several times while it works: of a process that has ended, the kernel's own peak counts only where it
+    is above the supervisor's, which here is that of all the tests."""
+    monkeypatch.setattr(usage, "_EVERY", 0.1)
+    monkeypatch.setattr(usage, "_PAUSE", 0)
     one = model(
         "import time\n"
         "def predict(**kwargs):\n"
         "    held = b'x' * 300_000_000\n"
-        "    busy = time.monotonic() + 2.5\n"
+        "    busy = time.monotonic() + 1\n"
         "    while time.monotonic() < busy or time.process_time() < 0.5: pass\n"
         "    os._exit(3)\n"
     )

@@ -409,8 +409,8 @@ def test_a_models_copy_can_be_made_under_the_name_that_it_gets(key: str) -> None
         copied = Path(folder, item.file_name)
         copied.touch()
         assert [each.name for each in Path(folder).iterdir()] == [copied.name]
-    extension = key.rpartition("/")[2].rpartition(".")[2]
-    if extension in ("wav", "json"):
+    _, dot, extension = key.rpartition("/")[2].rpartition(".")
+    if dot and extension in ("wav", "json"):
         assert item.file_name.endswith(f".{extension}")
 
 
