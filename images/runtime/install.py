@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 from fnmatch import fnmatch
-from importlib.metadata import Distribution, distributions
+from importlib.metadata import Distribution, PackageMetadata, distributions
 from pathlib import Path
 from py_compile import PycInvalidationMode
 
@@ -179,10 +179,20 @@ def wheel_component(distribution: Distribution, sha256: str) -> Component:
         version=version,
         purl=f"pkg:pypi/{name.lower()}@{version}",
         licence=SPDX.get(licence, licence),
-        source=f"https://pypi.org/project/{name}/{version}/#files",
+        source=source_of(metadata),
         sha256=sha256,
         files=tuple(files),
     )
+
+
+def source_of(metadata: PackageMetadata) -> str:
+    """Where a wheel says that its source is: the link of that name, else its home page. Raises LookupError."""
+    links = dict(link.split(", ", 1) for link in metadata.get_all("Project-URL") or ())
+    named = (url for label, url in links.items() if label.lower().split()[0] in ("source", "code", "repository"))
+    found = next(named, None) or metadata.get("Home-page") or next(iter(links.values()), None)
+    if not found:
+        raise LookupError(f"{metadata['Name']}: its metadata does not say where its source is")
+    return found
 
 
 def programs() -> list[Path]:
